@@ -1,0 +1,3 @@
+"""
+The `spool` command: parse, call one function, render.
+"""
