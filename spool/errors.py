@@ -1,0 +1,61 @@
+"""
+What can be wrong with a spool.
+
+SpoolError
+├── SpoolUnusable      the file cannot be opened, made or written
+│   ├── NotASpool      it holds something else
+│   └── NewerSpool     a newer version of this program wrote it
+├── SpoolHeld          another shipper ships from it
+└── TwoDrivers         this process has the file open through the other SQLite already
+
+Each message is one line: what, where, and what to do about it.
+"""
+
+from __future__ import annotations
+
+__all__ = ["NewerSpool", "NotASpool", "SpoolError", "SpoolHeld", "SpoolUnusable", "TwoDrivers"]
+
+
+class SpoolError(Exception):
+    """
+    Something is wrong with a spool; the message says what and what to do.
+    """
+
+
+class SpoolUnusable(SpoolError):
+    """
+    The file cannot be opened, made or written.
+    """
+
+
+class NotASpool(SpoolUnusable):
+    """
+    The file holds something else; it was not touched.
+    """
+
+
+class NewerSpool(SpoolUnusable):
+    """
+    A newer version wrote the file; it was not touched.
+    """
+
+
+class SpoolHeld(SpoolError):
+    """
+    Another shipper ships from this spool, and goes on doing so.
+    """
+
+    def __init__(self, path: str, pid: int | None) -> None:
+        self.pid = pid
+        holder = f"process {pid}" if pid else "another process"
+        super().__init__(
+            f"{path}: {holder} ships from this spool already; "
+            "stop it first, or give this one a spool of its own with --db"
+        )
+
+
+class TwoDrivers(SpoolError):
+    """
+    One process may use one copy of SQLite on one file: closing the file in one copy drops the
+    locks that the other holds on it.
+    """

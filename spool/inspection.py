@@ -1,0 +1,196 @@
+"""
+A read-only window on a spool, for other processes than the one that ships from it.
+
+Comes in: a path and what is asked for. Goes out: rows as dictionaries, one by one where there may
+be many. Always holds: nothing here writes, blocks a writer, or keeps a transaction open between
+rows for longer than it takes to read them.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+
+from sqlite_utils import Database
+
+from spool.errors import NewerSpool, NotASpool, SpoolError, SpoolUnusable
+from spool.schema import APPLICATION_ID, VERSION, claim_driver, release_driver
+from spool.selection import Selection
+
+__all__ = ["Inspection", "Row"]
+
+Row = dict[str, Any]
+
+STREAMS = """
+SELECT stream.log_group AS "group", stream.log_stream AS stream,
+       stream.queued + coalesce(sending.events, 0) AS unsent,
+       stream.sent, stream.rejected, stream.collected, stream.pruned, stream.dropped,
+       iso(min(coalesce(sending.oldest, waiting.oldest), coalesce(waiting.oldest, sending.oldest)))
+           AS oldest_unsent,
+       iso(stream.delivered_at) AS last_delivery,
+       stream.error AS last_error
+FROM stream
+LEFT JOIN (SELECT stream_id, sum(events) AS events, min(first_timestamp) AS oldest
+           FROM batch WHERE state = 'sending' GROUP BY stream_id) AS sending
+       ON sending.stream_id = stream.id
+LEFT JOIN (SELECT id, (SELECT min(first_timestamp) FROM queue WHERE stream_id = stream.id) AS oldest
+           FROM stream) AS waiting
+       ON waiting.id = stream.id
+ORDER BY stream.log_group, stream.log_stream
+"""
+
+
+class Inspection:
+    """
+    A spool open for reading.
+
+    Raises `SpoolUnusable`, `NotASpool` or `NewerSpool` when it cannot be, `TwoDrivers` when this
+    process writes to it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise SpoolUnusable(
+                f"{path}: no spool here; `spool run` makes one, or give another path with --db"
+            )
+        self.path = path
+        self._claim = claim_driver(path, "sqlite3")
+        try:
+            self._connection = sqlite3.connect(
+                f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, isolation_level=None
+            )
+            self._database = Database(self._connection)
+            self._check_version()
+            self._connection.create_function("iso", 1, _iso, deterministic=True)
+            self._connection.create_function("regexp", 2, _matches, deterministic=True)
+        except sqlite3.Error as error:
+            release_driver(self._claim)
+            raise self._unusable(error) from error
+        except SpoolError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """
+        Close the file.
+        """
+        self._connection.close()
+        release_driver(self._claim)
+
+    def __enter__(self) -> Inspection:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def query(self, sql: str, values: dict[str, Any] | list[Any] | None = None) -> Iterator[Row]:
+        """
+        The rows of any reading statement, as they come.
+
+        Raises `SpoolError` with SQLite's own words where the statement is wrong.
+        """
+        try:
+            yield from self._database.query(sql, values or [])
+        except (sqlite3.Error, ValueError) as error:
+            raise SpoolError(f"{self.path}: {str(error).splitlines()[0]}") from error
+
+    def streams(self) -> list[Row]:
+        """
+        One row for each stream: `group, stream`, counts of events, times and the last error.
+        """
+        return list(self.query(STREAMS))
+
+    def skipped(self) -> dict[str, int]:
+        """
+        What never became an event, by reason.
+        """
+        return {
+            row["reason"]: row["count"]
+            for row in self.query("SELECT reason, count FROM skipped ORDER BY reason")
+        }
+
+    def size_bytes(self) -> int:
+        """
+        What the spool takes on disk, its write-ahead log included.
+        """
+        parts = (self.path, self.path.with_name(self.path.name + "-wal"))
+        return sum(part.stat().st_size for part in parts if part.exists())
+
+    def events(self, selection: Selection, *, newest: int | None = None) -> Iterator[Row]:
+        """
+        Rows of the view `events`, in the order stored; with `newest` only that many, the last ones.
+        """
+        condition, values = selection.sql()
+        sql = f"SELECT * FROM events WHERE {condition} ORDER BY id"
+        if newest is not None:
+            sql = f"SELECT * FROM ({sql} DESC LIMIT {newest:d}) ORDER BY id"
+        return self.query(sql, values)
+
+    def batches(
+        self,
+        *,
+        group: str | None = None,
+        stream: str | None = None,
+        state: str | None = None,
+        newest: int | None = None,
+    ) -> Iterator[Row]:
+        """
+        Rows of the view `batches`, oldest first.
+        """
+        wanted = {"log_group": group, "log_stream": stream, "state": state}
+        given = {column: value for column, value in wanted.items() if value is not None}
+        condition = " AND ".join(f"{column} = :{column}" for column in given) or "true"
+        sql = f"SELECT * FROM batches WHERE {condition} ORDER BY id"
+        if newest is not None:
+            sql = f"SELECT * FROM ({sql} DESC LIMIT {newest:d}) ORDER BY id"
+        return self.query(sql, given)
+
+    def _check_version(self) -> None:
+        application_id = self._connection.execute("PRAGMA application_id").fetchone()[0]
+        version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+        if application_id != APPLICATION_ID:
+            raise NotASpool(
+                f"{self.path}: not a spool (it holds something else); give another path with --db"
+            )
+        if version > VERSION:
+            raise NewerSpool(
+                f"{self.path}: written by a newer version of spool (format {version}, this one "
+                f"knows {VERSION}); install that version, or give another path with --db"
+            )
+
+    def _unusable(self, error: sqlite3.Error) -> SpoolError:
+        if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
+            return NotASpool(
+                f"{self.path}: not a spool (it holds something else); give another path with --db"
+            )
+        return SpoolUnusable(
+            f"{self.path}: cannot be read ({error}); check its owner and that of its folder"
+        )
+
+
+def _iso(timestamp_ms: int | None) -> str | None:
+    """
+    ISO 8601 in UTC from ms since the epoch.
+    """
+    if timestamp_ms is None:
+        return None
+    moment = datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _matches(pattern: str, message: str) -> bool:
+    """
+    SQLite's `message REGEXP pattern`; `re` keeps the compiled pattern.
+    """
+    return re.search(pattern, message) is not None

@@ -1,0 +1,83 @@
+"""
+One shipper per spool.
+
+Comes in: the path of a spool. Goes out: the sole right to ship from it, or who has it. Always
+holds: the right ends with the process, however it ends, because the kernel takes the lock back.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+
+from spool.errors import SpoolHeld, SpoolUnusable
+
+__all__ = ["ShipperLock", "holder"]
+
+
+def _lock_path(spool: Path) -> Path:
+    return spool.with_name(spool.name + ".lock")
+
+
+class ShipperLock:
+    """
+    The right to ship from a spool, until `release` or the end of the process.
+
+    Raises `SpoolHeld` with the other's pid, or `SpoolUnusable` where no lock file can be made.
+    """
+
+    def __init__(self, spool: Path) -> None:
+        try:
+            spool.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            self._descriptor = os.open(_lock_path(spool), flags, 0o600)
+        except OSError as error:
+            raise SpoolUnusable(
+                f"{spool}: its folder cannot be written ({error.strerror}); "
+                "check its owner, or give another path with --db"
+            ) from error
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._descriptor)
+            raise SpoolHeld(str(spool), holder(spool)) from error
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)
+
+    def release(self) -> None:
+        """
+        Let another shipper have it. The lock file stays: removing it would race.
+        """
+        os.close(self._descriptor)
+
+    def __enter__(self) -> ShipperLock:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+
+def holder(spool: Path) -> int | None:
+    """
+    The pid of the process that ships from this spool, in its own pid namespace; None if none does.
+    """
+    try:
+        descriptor = os.open(_lock_path(spool), os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.pread(descriptor, 32, 0).strip()
+        return int(text) if text.isdigit() else None
+    else:
+        return None
+    finally:
+        os.close(descriptor)

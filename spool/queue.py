@@ -1,0 +1,301 @@
+"""
+The queue: which events wait for a batch, as runs of consecutive ids.
+
+Comes in: ids. Goes out: the oldest of a stream, for a batch. Always holds: an event is queued once;
+the counts of its stream say how many are.
+
+A run is small against a batch, so that a batch is as a rule made of whole runs, without a look at
+its events. Only where runs overlap in time, at the end of a batch, are events taken one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import apsw
+
+from spool.schema import select
+
+__all__ = [
+    "Limits",
+    "QueuedRun",
+    "Taken",
+    "enqueue",
+    "is_outside",
+    "runs_of",
+    "take_oldest",
+    "take_outside",
+]
+
+RUN_EVENTS = 1_000
+RUN_BYTES = 128 * 1024
+"""How large a run becomes at most, where no single event is larger: an eighth of a batch."""
+
+LOOK_EVENTS = 40_000
+"""
+So many events are looked at for one batch. Where more overlap in time, the order is right within
+each batch, and may not be from one batch to the next.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedRun:
+    """
+    Consecutive ids of one stream; first and last timestamp in ms, UTF-8 bytes of the messages.
+    """
+
+    first_id: int
+    last_id: int
+    first_timestamp: int
+    last_timestamp: int
+    bytes: int
+
+    @property
+    def events(self) -> int:
+        """
+        How many.
+        """
+        return self.last_id - self.first_id + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """
+    What may be in one batch.
+
+    `pack` tells how many of the first runs fit in whole, maybe none; `fit` how many of the first
+    events do, at least one, from their timestamps (ms, ascending) and their messages' bytes.
+    """
+
+    pack: Callable[[Sequence[QueuedRun]], int]
+    fit: Callable[[Sequence[int], Sequence[int]], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """
+    What is no longer queued: runs (first id, last id), events, bytes, first and last timestamp.
+    """
+
+    runs: list[tuple[int, int]]
+    events: int
+    bytes: int
+    first_timestamp: int
+    last_timestamp: int
+
+
+def enqueue(db: apsw.Connection, stream_id: int, first_id: int, last_id: int) -> None:
+    """
+    Queue events of one stream, none of which is queued.
+    """
+    count = last_id - first_id + 1
+    size = select(
+        db,
+        "SELECT sum(octet_length(message)) FROM event WHERE id BETWEEN ? AND ?",
+        (first_id, last_id),
+    )[0][0]
+    if not _extend(db, stream_id, first_id, last_id, size):
+        _insert_runs(db, stream_id, first_id, last_id, size)
+    db.execute(
+        "UPDATE stream SET queued = queued + ?, queued_bytes = queued_bytes + ? WHERE id = ?",
+        (count, size, stream_id),
+    )
+
+
+def _extend(db: apsw.Connection, stream_id: int, first_id: int, last_id: int, size: int) -> bool:
+    """
+    Make a few events part of the run just before them, if there is room: lines that trickle in
+    would be as many runs.
+    """
+    db.execute(
+        "UPDATE queue SET last_id = ?2, bytes = bytes + ?3, first_timestamp = min(first_timestamp,"
+        " (SELECT min(timestamp) FROM event WHERE id BETWEEN ?1 AND ?2)), last_timestamp ="
+        " max(last_timestamp, (SELECT max(timestamp) FROM event WHERE id BETWEEN ?1 AND ?2))"
+        " WHERE first_id = (SELECT max(first_id) FROM queue WHERE first_id < ?1)"
+        f" AND last_id = ?1 - 1 AND stream_id = ?4 AND ?2 - first_id < {RUN_EVENTS}"
+        f" AND bytes + ?3 <= {RUN_BYTES}",
+        (first_id, last_id, size, stream_id),
+    )
+    return db.changes() > 0
+
+
+def _insert_runs(
+    db: apsw.Connection, stream_id: int, first_id: int, last_id: int, size: int
+) -> None:
+    count = last_id - first_id + 1
+    step = max(1, min(RUN_EVENTS, count * RUN_BYTES // size))
+    db.executemany(
+        "INSERT INTO queue (first_id, last_id, stream_id, first_timestamp, last_timestamp, bytes)"
+        " SELECT ?1, ?2, ?3, min(timestamp), max(timestamp), sum(octet_length(message))"
+        " FROM event WHERE id BETWEEN ?1 AND ?2",
+        [
+            (first, min(first + step - 1, last_id), stream_id)
+            for first in range(first_id, last_id + 1, step)
+        ],
+    )
+
+
+def take_oldest(db: apsw.Connection, stream_id: int, limits: Limits) -> Taken | None:
+    """
+    Remove a stream's oldest events from the queue, as many as the limits allow.
+    """
+    runs = _oldest_runs(db, stream_id)
+    if not runs:
+        return None
+    packed = limits.pack(runs)
+    if packed and _ends_before(runs[:packed], runs[packed:]):
+        return _take_runs(db, stream_id, runs[:packed])
+    horizon = max(run.last_timestamp for run in runs[: packed + 1])
+    involved = [run for run in runs if run.first_timestamp <= horizon]
+    return _take_events(db, stream_id, involved, limits)
+
+
+def is_outside(db: apsw.Connection, stream_id: int, oldest_ms: int, newest_ms: int) -> bool:
+    """
+    Whether a stream's next events are before or after that.
+    """
+    runs = _oldest_runs(db, stream_id)
+    return any(r.first_timestamp < oldest_ms or r.last_timestamp > newest_ms for r in runs)
+
+
+def take_outside(
+    db: apsw.Connection, stream_id: int, oldest_ms: int, newest_ms: int
+) -> list[tuple[int, int]]:
+    """
+    Remove those of a stream's next events that are before or after that; their (timestamp, id).
+    """
+    runs = [
+        run
+        for run in _oldest_runs(db, stream_id)
+        if run.first_timestamp < oldest_ms or run.last_timestamp > newest_ms
+    ]
+    taken: list[tuple[int, int]] = [
+        (timestamp, event_id)
+        for timestamp, event_id, _ in _events_of(db, runs)
+        if not oldest_ms <= timestamp <= newest_ms
+    ]
+    _remove(db, stream_id, runs)
+    _put_back(db, stream_id, runs, {event_id for _, event_id in taken})
+    return taken
+
+
+def runs_of(ids: Sequence[int]) -> list[tuple[int, int]]:
+    """
+    The runs (first, last) of consecutive numbers among distinct ids.
+    """
+    ordered = sorted(ids)
+    breaks = [(end, start) for end, start in pairwise(ordered) if start != end + 1]
+    firsts = [*ordered[:1], *(start for _, start in breaks)]
+    lasts = [*(end for end, _ in breaks), *ordered[-1:]]
+    return list(zip(firsts, lasts, strict=True))
+
+
+def _oldest_runs(db: apsw.Connection, stream_id: int) -> list[QueuedRun]:
+    """
+    A stream's runs by their first timestamps, up to LOOK_EVENTS: enough for a batch.
+    """
+    runs: list[QueuedRun] = []
+    events = 0
+    for row in db.execute(
+        "SELECT first_id, last_id, first_timestamp, last_timestamp, bytes FROM queue"
+        " WHERE stream_id = ? ORDER BY first_timestamp, first_id",
+        (stream_id,),
+    ):
+        run = QueuedRun(*row)
+        runs.append(run)
+        events += run.events
+        if events >= LOOK_EVENTS:
+            break
+    return runs
+
+
+def _events_of(db: apsw.Connection, runs: Sequence[QueuedRun]) -> list[tuple[int, int, int]]:
+    """
+    (timestamp, id, bytes) of the events in these runs.
+    """
+    return [
+        row
+        for run in runs
+        for row in select(
+            db,
+            "SELECT timestamp, id, octet_length(message) FROM event WHERE id BETWEEN ? AND ?",
+            (run.first_id, run.last_id),
+        )
+    ]
+
+
+def _ends_before(runs: Sequence[QueuedRun], others: Sequence[QueuedRun]) -> bool:
+    """
+    Whether no event of `others` belongs before one of `runs`; `others` begin in order of time.
+    """
+    return not others or max(run.last_timestamp for run in runs) <= others[0].first_timestamp
+
+
+def _take_runs(db: apsw.Connection, stream_id: int, runs: Sequence[QueuedRun]) -> Taken:
+    _remove(db, stream_id, runs)
+    return Taken(
+        runs=_joined([(run.first_id, run.last_id) for run in runs]),
+        events=sum(run.events for run in runs),
+        bytes=sum(run.bytes for run in runs),
+        first_timestamp=runs[0].first_timestamp,
+        last_timestamp=max(run.last_timestamp for run in runs),
+    )
+
+
+def _take_events(
+    db: apsw.Connection, stream_id: int, runs: Sequence[QueuedRun], limits: Limits
+) -> Taken:
+    """
+    The oldest events one by one: where runs overlap, or one is more than a batch.
+    """
+    rows = sorted(_events_of(db, runs))
+    timestamps, ids, sizes = zip(*rows, strict=True)
+    count = limits.fit(timestamps, sizes)
+    taken = ids[:count]
+    last = timestamps[count - 1]
+    touched = [run for run in runs if run.first_timestamp <= last]
+    _remove(db, stream_id, touched)
+    _put_back(db, stream_id, touched, set(taken))
+    return Taken(
+        runs=runs_of(taken),
+        events=count,
+        bytes=sum(sizes[:count]),
+        first_timestamp=timestamps[0],
+        last_timestamp=last,
+    )
+
+
+def _remove(db: apsw.Connection, stream_id: int, runs: Sequence[QueuedRun]) -> None:
+    db.executemany("DELETE FROM queue WHERE first_id = ?", [(run.first_id,) for run in runs])
+    db.execute(
+        "UPDATE stream SET queued = queued - ?, queued_bytes = queued_bytes - ? WHERE id = ?",
+        (sum(run.events for run in runs), sum(run.bytes for run in runs), stream_id),
+    )
+
+
+def _put_back(
+    db: apsw.Connection, stream_id: int, runs: Sequence[QueuedRun], but: set[int]
+) -> None:
+    left = [
+        event_id
+        for run in runs
+        for event_id in range(run.first_id, run.last_id + 1)
+        if event_id not in but
+    ]
+    for first, last in runs_of(left):
+        enqueue(db, stream_id, first, last)
+
+
+def _joined(runs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """
+    Runs, those that follow each other made one.
+    """
+    joined: list[tuple[int, int]] = []
+    for first, last in sorted(runs):
+        if joined and joined[-1][1] + 1 == first:
+            joined[-1] = (joined[-1][0], last)
+        else:
+            joined.append((first, last))
+    return joined

@@ -1,0 +1,328 @@
+"""
+The file: its tables, its two stable views, its settings, and who in this process has it open.
+
+Comes in: a path. Goes out: an apsw connection to a spool of this version. Always holds: a file
+that is no spool, or a newer one, is left as it was.
+
+Where an event is, is told by four tables and no flag on the event itself:
+
+    queue       waits for a batch                        unsent
+    run         was put into a batch: while the batch
+                is `sending`                             unsent
+                once it is `sent`                        sent
+    rejection   is kept here for good, with the reason   rejected
+
+Queue and run hold stretches of consecutive ids, not single events: so to queue a chunk, to put a
+batch on record and to mark it sent takes a few rows, whatever they hold.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any, Literal
+
+import apsw
+
+from spool.errors import NewerSpool, NotASpool, SpoolUnusable, TwoDrivers
+
+__all__ = ["MAX_BATCH_EVENTS", "VERSION", "claim_driver", "connect", "release_driver", "select"]
+
+VERSION = 1
+"""Kept in the file as `user_version`."""
+
+APPLICATION_ID = 0x53504F4C
+"""'SPOL', at byte 68 of the file: `file spool.db` and we ourselves know it by this."""
+
+MAX_BATCH_EVENTS = 10_000
+"""The most events in one batch, so that the run around an event is found among as many ids."""
+
+BUSY_TIMEOUT_MS = 30_000
+"""How long to wait for another process's transaction; ours all last milliseconds."""
+
+WAL_CHECKPOINT_PAGES = 2_000
+WAL_KEEP_BYTES = 16 * 1024 * 1024
+"""The write-ahead log goes back to this size after a burst (2,000 pages of 8 KiB)."""
+
+PAGE_BYTES = 8192
+CACHE_KIB = 8192
+
+TABLES = f"""
+CREATE TABLE stream (
+    id             INTEGER PRIMARY KEY,
+    log_group      TEXT NOT NULL,
+    log_stream     TEXT NOT NULL,
+    -- collected = queued + in batches that are `sending` + sent + rejected + pruned + dropped
+    collected      INTEGER NOT NULL DEFAULT 0,
+    queued         INTEGER NOT NULL DEFAULT 0,
+    queued_bytes   INTEGER NOT NULL DEFAULT 0,
+    sent           INTEGER NOT NULL DEFAULT 0,
+    rejected       INTEGER NOT NULL DEFAULT 0,
+    pruned         INTEGER NOT NULL DEFAULT 0,
+    dropped        INTEGER NOT NULL DEFAULT 0,
+    delivered_at   INTEGER,
+    error          TEXT,
+    error_at       INTEGER,
+    UNIQUE (log_group, log_stream)
+) STRICT;
+
+CREATE TABLE source (
+    id    INTEGER PRIMARY KEY,
+    name  TEXT NOT NULL UNIQUE
+) STRICT;
+
+-- Only ever appended to and pruned. The newest row stays, so that no id is given twice.
+CREATE TABLE event (
+    id         INTEGER PRIMARY KEY,
+    stream_id  INTEGER NOT NULL,
+    timestamp  INTEGER NOT NULL,
+    source_id  INTEGER NOT NULL,
+    message    TEXT NOT NULL
+) STRICT;
+
+-- Consecutive ids of one stream that wait for a batch; no id is in two of these.
+CREATE TABLE queue (
+    first_id         INTEGER PRIMARY KEY,
+    last_id          INTEGER NOT NULL,
+    stream_id        INTEGER NOT NULL,
+    first_timestamp  INTEGER NOT NULL,
+    last_timestamp   INTEGER NOT NULL,
+    bytes            INTEGER NOT NULL
+) STRICT;
+CREATE INDEX queue_stream ON queue (stream_id, first_timestamp);
+
+CREATE TABLE batch (
+    id               INTEGER PRIMARY KEY AUTOINCREMENT,
+    stream_id        INTEGER NOT NULL,
+    events           INTEGER NOT NULL,
+    bytes            INTEGER NOT NULL,
+    first_timestamp  INTEGER NOT NULL,
+    last_timestamp   INTEGER NOT NULL,
+    state            TEXT NOT NULL CHECK (state IN ('sending', 'sent', 'refused')),
+    attempts         INTEGER NOT NULL,
+    created_at       INTEGER NOT NULL,
+    sent_at          INTEGER,
+    request_id       TEXT,
+    error            TEXT
+) STRICT;
+CREATE INDEX batch_sending ON batch (stream_id) WHERE state = 'sending';
+CREATE INDEX batch_sent ON batch (sent_at) WHERE state = 'sent';
+
+-- Consecutive ids that went into one batch; at most {MAX_BATCH_EVENTS} of them.
+CREATE TABLE run (
+    first_id  INTEGER NOT NULL,
+    batch_id  INTEGER NOT NULL,
+    last_id   INTEGER NOT NULL,
+    PRIMARY KEY (first_id, batch_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX run_batch ON run (batch_id);
+
+CREATE TABLE rejection (
+    id        INTEGER PRIMARY KEY,
+    batch_id  INTEGER,
+    reason    TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE checkpoint (
+    source    TEXT PRIMARY KEY,
+    position  TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What never became an event, by reason: blank lines, damaged records, ...
+CREATE TABLE skipped (
+    reason  TEXT PRIMARY KEY,
+    count   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
+# The views use what SQLite had in 2021, so that an old `sqlite3` shell reads them too.
+VIEWS = f"""
+CREATE VIEW event_state AS
+SELECT id, stream_id, timestamp,
+       CASE WHEN is_queued THEN 'unsent'
+            WHEN is_rejected THEN 'rejected'
+            WHEN (SELECT state FROM batch WHERE batch.id = last_batch_id) = 'sending' THEN 'unsent'
+            ELSE 'sent' END AS state,
+       CASE WHEN NOT is_queued THEN last_batch_id END AS batch_id
+FROM (SELECT event.id, event.stream_id, event.timestamp,
+             coalesce((SELECT queue.last_id FROM queue WHERE queue.first_id <= event.id
+                       ORDER BY queue.first_id DESC LIMIT 1), 0) >= event.id AS is_queued,
+             EXISTS (SELECT 1 FROM rejection WHERE rejection.id = event.id) AS is_rejected,
+             (SELECT max(run.batch_id) FROM run
+              WHERE run.first_id BETWEEN event.id - {MAX_BATCH_EVENTS - 1} AND event.id
+                AND run.last_id >= event.id) AS last_batch_id
+      FROM event);
+
+CREATE VIEW events AS
+SELECT event.id, stream.log_group, stream.log_stream, event.timestamp,
+       strftime('%Y-%m-%dT%H:%M:%fZ', event.timestamp / 1000.0, 'unixepoch') AS time,
+       event.message, event_state.state, event_state.batch_id, source.name AS source
+FROM event
+JOIN event_state ON event_state.id = event.id
+JOIN stream ON stream.id = event.stream_id
+JOIN source ON source.id = event.source_id;
+
+CREATE VIEW batches AS
+SELECT batch.id, stream.log_group, stream.log_stream, batch.events, batch.bytes,
+       batch.first_timestamp, batch.last_timestamp, batch.state, batch.attempts,
+       strftime('%Y-%m-%dT%H:%M:%fZ', batch.created_at / 1000.0, 'unixepoch') AS created_at,
+       strftime('%Y-%m-%dT%H:%M:%fZ', batch.sent_at / 1000.0, 'unixepoch') AS sent_at,
+       batch.request_id, batch.error
+FROM batch
+JOIN stream ON stream.id = batch.stream_id;
+"""
+
+Driver = Literal["apsw", "sqlite3"]
+
+_open_files: dict[tuple[int, int], tuple[Driver, int]] = {}
+_open_files_lock = threading.Lock()
+
+
+def claim_driver(path: Path, driver: Driver) -> tuple[int, int]:
+    """
+    Note that this process uses `driver` on the file, which exists; returns the claim.
+
+    Raises `TwoDrivers` where the other one has it open: POSIX drops all locks of a process on a
+    file when any descriptor of it is closed, and each copy of SQLite knows only its own.
+    """
+    status = path.stat()
+    claim = (status.st_dev, status.st_ino)
+    with _open_files_lock:
+        holder, count = _open_files.get(claim, (driver, 0))
+        if holder != driver:
+            raise TwoDrivers(f"{path}: open through {holder} in this process; close it first")
+        _open_files[claim] = (driver, count + 1)
+    return claim
+
+
+def release_driver(claim: tuple[int, int]) -> None:
+    """
+    Give back what `claim_driver` returned.
+    """
+    with _open_files_lock:
+        driver, count = _open_files[claim]
+        if count > 1:
+            _open_files[claim] = (driver, count - 1)
+        else:
+            del _open_files[claim]
+
+
+def connect(path: Path, *, create: bool) -> apsw.Connection:
+    """
+    A connection for writing to the spool at `path`, made first if `create` and nothing is there
+    (file 0600, folder 0700).
+
+    Raises `SpoolUnusable`, `NotASpool` or `NewerSpool`; then the file is as it was.
+    """
+    _prepare_place(path, create=create)
+    try:
+        connection = apsw.Connection(str(path))
+        try:
+            _configure(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    except apsw.NotADBError as error:
+        raise _not_a_spool(path) from error
+    except apsw.Error as error:
+        raise SpoolUnusable(f"{path}: cannot be used as a spool: {_reason(error)}") from error
+    return connection
+
+
+def select(db: apsw.Connection, sql: str, values: Any = ()) -> list[Any]:
+    """
+    All rows of a statement, which the caller knows the columns of.
+    """
+    return db.execute(sql, values).fetchall()
+
+
+def _prepare_place(path: Path, *, create: bool) -> None:
+    """
+    See that a file is there. An existing one is not opened here: to close it again would drop
+    the locks that another connection of this process holds on it.
+    """
+    try:
+        if path.is_dir():
+            raise SpoolUnusable(f"{path}: is a folder; give the path of a file with --db")
+        if create and not path.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        path.stat()
+    except FileNotFoundError as error:
+        raise SpoolUnusable(
+            f"{path}: no spool here; `spool run` makes one, or give another path with --db"
+        ) from error
+    except OSError as error:
+        raise _unwritable(path, error.strerror) from error
+    if not (os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK)):
+        raise _unwritable(path, "no permission")
+
+
+def _configure(connection: apsw.Connection, path: Path) -> None:
+    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+    version = _version(connection, path)
+    for pragma in (
+        f"page_size = {PAGE_BYTES}",  # before the first table: it is for good
+        "auto_vacuum = INCREMENTAL",
+        "journal_mode = WAL",
+        "synchronous = FULL",  # a committed chunk survives a power cut
+        f"wal_autocheckpoint = {WAL_CHECKPOINT_PAGES}",
+        f"journal_size_limit = {WAL_KEEP_BYTES}",
+        f"cache_size = -{CACHE_KIB}",
+        "trusted_schema = OFF",
+    ):
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+    if version == 0:
+        _create(connection)
+
+
+def _version(connection: apsw.Connection, path: Path) -> int:
+    """
+    The version in the file; 0 for an empty one.
+    """
+    application_id = connection.pragma("application_id")
+    version = connection.pragma("user_version")
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
+    if application_id != APPLICATION_ID:
+        if tables or version:
+            raise _not_a_spool(path)
+        return 0
+    if version > VERSION:
+        raise NewerSpool(
+            f"{path}: written by a newer version of spool (format {version}, this one knows "
+            f"{VERSION}); install that version, or give another path with --db"
+        )
+    return int(version)
+
+
+def _create(connection: apsw.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if connection.pragma("user_version") == 0:  # nobody else made it since we looked
+            connection.execute(TABLES)
+            connection.execute(VIEWS)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _not_a_spool(path: Path) -> NotASpool:
+    return NotASpool(
+        f"{path}: not a spool (it holds something else); it was not touched; "
+        "give another path with --db"
+    )
+
+
+def _unwritable(path: Path, reason: str | None) -> SpoolUnusable:
+    return SpoolUnusable(
+        f"{path}: cannot be opened for writing ({reason}); "
+        "check the owner of the file and its folder, or give another path with --db"
+    )
+
+
+def _reason(error: apsw.Error) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

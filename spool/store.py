@@ -1,0 +1,461 @@
+"""
+The spool of one host: lines come in with `append`, leave with `take` and `settle`.
+
+Comes in: chunks of events, each with where its source stands. Goes out: batches, each a stretch
+of one stream in timestamp order. Always holds: what a method has returned from is durable; an
+event is queued, in a batch or rejected, and never two of these.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+import apsw
+
+from spool import queue
+from spool.schema import claim_driver, connect, release_driver, select
+
+__all__ = ["Batch", "Chunk", "Event", "Store", "Waiting"]
+
+Event = tuple[int, int, int, str]
+"""(stream id, timestamp in ms since the epoch, source id, message of at least one character)."""
+
+
+@dataclass(slots=True)
+class Chunk:
+    """
+    What one reading of a source gave: events of one stream, in the order read.
+    """
+
+    stream_id: int
+    events: list[Event]
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """
+    What waits for a batch in one stream; what is on its way is not counted.
+    """
+
+    stream_id: int
+    group: str
+    stream: str
+    events: int
+    message_bytes: int
+    oldest_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """
+    Events of one stream on their way: on record, and no longer queued. `bytes` are the UTF-8
+    bytes of their messages.
+    """
+
+    id: int
+    stream_id: int
+    group: str
+    stream: str
+    events: int
+    bytes: int
+    first_timestamp: int
+    last_timestamp: int
+    attempts: int
+
+
+@dataclass(slots=True)
+class _Names:
+    """
+    Ids of names that are in the file for good.
+    """
+
+    streams: dict[tuple[str, str], int] = field(default_factory=dict)
+    sources: dict[str, int] = field(default_factory=dict)
+
+
+class Store:
+    """
+    An open spool. Its methods may be called from any thread.
+
+    Raises `SpoolUnusable`, `NotASpool`, `NewerSpool` or `TwoDrivers` when it cannot be opened.
+    """
+
+    def __init__(self, path: Path, *, create: bool = True) -> None:
+        self.path = path
+        self._writer = connect(path, create=create)
+        self._claim = claim_driver(path, "apsw")
+        self._reader = connect(path, create=False)
+        self._writer_lock = threading.RLock()
+        self._reader_lock = threading.Lock()
+        self._names = _Names()
+
+    def close(self) -> None:
+        """
+        Close the file; what was not committed is gone, and that is nothing a method returned from.
+        """
+        with self._writer_lock, self._reader_lock:
+            self._reader.close()
+            self._writer.close()
+        release_driver(self._claim)
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[apsw.Connection]:
+        """
+        One write transaction on the spool: durable when the block ends, undone if it raises.
+        """
+        with self._writer_lock:
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def idle_writer(self) -> Iterator[apsw.Connection]:
+        """
+        The writing connection outside a transaction, for statements that cannot be in one.
+        """
+        with self._writer_lock:
+            yield self._writer
+
+    @contextmanager
+    def reading(self) -> Iterator[apsw.Connection]:
+        """
+        The reading connection: it waits for no writer, and no writer waits for it.
+        """
+        with self._reader_lock:
+            yield self._reader
+
+    # --- in ---------------------------------------------------------------------------------
+
+    def stream_id(self, group: str, stream: str) -> int:
+        """
+        The id of a stream, made when it is new; durable on return.
+        """
+        known = self._names.streams.get((group, stream))
+        if known is None:
+            with self.transaction() as db:
+                db.execute(
+                    "INSERT OR IGNORE INTO stream (log_group, log_stream) VALUES (?, ?)",
+                    (group, stream),
+                )
+                known = db.execute(
+                    "SELECT id FROM stream WHERE log_group = ? AND log_stream = ?", (group, stream)
+                ).get
+            self._names.streams[group, stream] = known
+        return known
+
+    def source_id(self, name: str) -> int:
+        """
+        The id of a source's name, made when it is new; durable on return.
+        """
+        known = self._names.sources.get(name)
+        if known is None:
+            with self.transaction() as db:
+                db.execute("INSERT OR IGNORE INTO source (name) VALUES (?)", (name,))
+                known = db.execute("SELECT id FROM source WHERE name = ?", (name,)).get
+            self._names.sources[name] = known
+        return known
+
+    def checkpoint(self, source: str) -> str | None:
+        """
+        Where this source stood in the last chunk that it stored; None for a new one.
+        """
+        with self._writer_lock:
+            found: str | None = self._writer.execute(
+                "SELECT position FROM checkpoint WHERE source = ?", (source,)
+            ).get
+            return found
+
+    def append(
+        self,
+        chunks: Sequence[Chunk],
+        *,
+        checkpoints: Mapping[str, str] | None = None,
+        skipped: Mapping[str, int] | None = None,
+    ) -> None:
+        """
+        Store events and where their sources now stand, in one transaction; durable on return.
+        """
+        with self.transaction() as db:
+            for chunk in chunks:
+                if chunk.events:
+                    _insert_events(db, chunk)
+            if checkpoints:
+                db.executemany(
+                    "INSERT OR REPLACE INTO checkpoint (source, position) VALUES (?, ?)",
+                    checkpoints.items(),
+                )
+            if skipped:
+                db.executemany(
+                    "INSERT INTO skipped (reason, count) VALUES (?, ?)"
+                    " ON CONFLICT (reason) DO UPDATE SET count = count + excluded.count",
+                    skipped.items(),
+                )
+
+    # --- out --------------------------------------------------------------------------------
+
+    def queues(self) -> list[Waiting]:
+        """
+        The streams in which events wait for a batch, the longest-waiting first.
+        """
+        with self._writer_lock:
+            rows = select(
+                self._writer,
+                "SELECT id, log_group, log_stream, queued, queued_bytes,"
+                " (SELECT min(first_timestamp) FROM queue WHERE stream_id = stream.id) AS oldest"
+                " FROM stream WHERE queued > 0 ORDER BY oldest",
+            )
+        return [Waiting(*row) for row in rows]
+
+    def unsent(self, stream_ids: Collection[int] | None = None) -> int:
+        """
+        How many events, of some streams or all, wait or are on their way.
+        """
+        with self._writer_lock:
+            rows = select(
+                self._writer,
+                "SELECT id, queued + (SELECT coalesce(sum(events), 0) FROM batch"
+                " WHERE stream_id = stream.id AND batch.state = 'sending') FROM stream",
+            )
+        return sum(count for id_, count in rows if stream_ids is None or id_ in stream_ids)
+
+    def waiting(self, stream_id: int) -> tuple[int, int]:
+        """
+        How many events of a stream wait for a batch, and the bytes of their messages.
+        """
+        with self._writer_lock:
+            events, size = select(
+                self._writer, "SELECT queued, queued_bytes FROM stream WHERE id = ?", (stream_id,)
+            )[0]
+            return events, size
+
+    def unsettled(self) -> list[Batch]:
+        """
+        Batches on record as `sending`, the oldest first: after a crash, those that may have
+        arrived.
+        """
+        with self._writer_lock:
+            return _batches(self._writer, "batch.state = 'sending'", ())
+
+    def reject_outside(self, stream_id: int, *, oldest_ms: int, newest_ms: int) -> int:
+        """
+        Of a stream's next events, keep those before `oldest_ms` or after `newest_ms` as rejected;
+        returns how many.
+        """
+        with self._writer_lock:
+            if not queue.is_outside(self._writer, stream_id, oldest_ms, newest_ms):
+                return 0
+        with self.transaction() as db:
+            outside = queue.take_outside(db, stream_id, oldest_ms, newest_ms)
+            db.executemany(
+                "INSERT INTO rejection (id, reason) VALUES (?, ?)",
+                [
+                    (event_id, "too old" if timestamp < oldest_ms else "too new")
+                    for timestamp, event_id in outside
+                ],
+            )
+            db.execute(
+                "UPDATE stream SET rejected = rejected + ? WHERE id = ?", (len(outside), stream_id)
+            )
+            return len(outside)
+
+    def take(self, stream_id: int, limits: queue.Limits, *, now_ms: int) -> Batch | None:
+        """
+        Put the oldest queued events of a stream into a batch, as many as the limits allow.
+
+        On return the batch is on record as `sending`, first attempt; None where nothing waits.
+        """
+        with self.transaction() as db:
+            taken = queue.take_oldest(db, stream_id, limits)
+            if taken is None:
+                return None
+            batch_id = _record_batch(db, stream_id, taken, now_ms=now_ms)
+            return _batches(db, "batch.id = ?", (batch_id,))[0]
+
+    def log_events(self, batch: Batch) -> str:
+        """
+        The batch as a JSON array of {"timestamp", "message"}, in timestamp order, ties as stored.
+        """
+        with self.reading() as db:
+            text: str = db.execute(
+                "SELECT json_group_array(json_object('timestamp', timestamp, 'message', message))"
+                " FROM (SELECT timestamp, message FROM run"
+                "       JOIN event ON event.id BETWEEN first_id AND last_id"
+                "       WHERE batch_id = ? ORDER BY timestamp, event.id)",
+                (batch.id,),
+            ).get
+            return text
+
+    def settle(
+        self,
+        batch: Batch,
+        *,
+        request_id: str,
+        now_ms: int,
+        refused: Sequence[tuple[int, int, str]] = (),
+    ) -> None:
+        """
+        CloudWatch has answered 200 for this batch: its events are sent, on return durably.
+
+        `refused` are ranges (first index, end index, reason) of the batch that it did not take;
+        these events are kept as rejected.
+        """
+        with self.transaction() as db:
+            db.execute(
+                "UPDATE batch SET state = 'sent', sent_at = ?, request_id = ?, error = NULL"
+                " WHERE id = ?",
+                (now_ms, request_id, batch.id),
+            )
+            rejected = sum(_reject_in_batch(db, batch, *part) for part in refused)
+            db.execute(
+                "UPDATE stream SET sent = sent + ?, rejected = rejected + ?, delivered_at = ?,"
+                " error = NULL, error_at = NULL WHERE id = ?",
+                (batch.events - rejected, rejected, now_ms, batch.stream_id),
+            )
+
+    def note_attempt(self, batch: Batch) -> None:
+        """
+        The batch goes out once more; on record before it does.
+        """
+        with self.transaction() as db:
+            db.execute("UPDATE batch SET attempts = attempts + 1 WHERE id = ?", (batch.id,))
+
+    def note_failure(self, batch: Batch, error: str, *, now_ms: int) -> None:
+        """
+        An attempt failed; the batch stays on its way.
+        """
+        with self.transaction() as db:
+            db.execute("UPDATE batch SET error = ? WHERE id = ?", (error, batch.id))
+            db.execute(
+                "UPDATE stream SET error = ?, error_at = ? WHERE id = ?",
+                (error, now_ms, batch.stream_id),
+            )
+
+    def split(self, batch: Batch, error: str, *, now_ms: int) -> list[Batch]:
+        """
+        CloudWatch refused the batch as a whole: make two of it, to find what it cannot take.
+
+        A batch of one event is its own culprit: the event is kept as rejected, and none is left.
+        """
+        with self.transaction() as db:
+            db.execute(
+                "UPDATE batch SET state = 'refused', error = ? WHERE id = ?", (error, batch.id)
+            )
+            if batch.events == 1:
+                _reject_in_batch(db, batch, 0, 1, error)
+                db.execute(
+                    "UPDATE stream SET rejected = rejected + 1 WHERE id = ?", (batch.stream_id,)
+                )
+                return []
+            half = batch.events // 2
+            parts = [
+                _record_part(db, batch, start, end, now_ms=now_ms)
+                for start, end in ((0, half), (half, batch.events))
+            ]
+            return _batches(db, f"batch.id IN ({parts[0]:d}, {parts[1]:d})", ())
+
+
+def _insert_events(db: apsw.Connection, chunk: Chunk) -> None:
+    db.executemany(
+        "INSERT INTO event (stream_id, timestamp, source_id, message) VALUES (?, ?, ?, ?)",
+        chunk.events,
+    )
+    queue_newest(db, chunk.stream_id, len(chunk.events))
+
+
+def queue_newest(db: apsw.Connection, stream_id: int, count: int) -> None:
+    """
+    Queue the `count` events, all of one stream, that this transaction has just inserted.
+    """
+    last = db.last_insert_rowid()
+    queue.enqueue(db, stream_id, last - count + 1, last)
+    db.execute("UPDATE stream SET collected = collected + ? WHERE id = ?", (count, stream_id))
+
+
+def _record_batch(db: apsw.Connection, stream_id: int, taken: queue.Taken, *, now_ms: int) -> int:
+    db.execute(
+        "INSERT INTO batch (stream_id, events, bytes, first_timestamp, last_timestamp,"
+        " state, attempts, created_at) VALUES (?, ?, ?, ?, ?, 'sending', 1, ?)",
+        (
+            stream_id,
+            taken.events,
+            taken.bytes,
+            taken.first_timestamp,
+            taken.last_timestamp,
+            now_ms,
+        ),
+    )
+    batch_id = db.last_insert_rowid()
+    db.executemany(
+        "INSERT INTO run (first_id, last_id, batch_id) VALUES (?, ?, ?)",
+        [(first, last, batch_id) for first, last in taken.runs],
+    )
+    return batch_id
+
+
+def _in_batch(
+    db: apsw.Connection, batch: Batch, start: int, end: int
+) -> list[tuple[int, int, int]]:
+    """
+    (timestamp, bytes, id) of the events from index `start` to before `end` of a batch.
+    """
+    return select(
+        db,
+        "SELECT timestamp, octet_length(message), event.id FROM run"
+        " JOIN event ON event.id BETWEEN first_id AND last_id"
+        " WHERE batch_id = ? ORDER BY timestamp, event.id LIMIT ? OFFSET ?",
+        (batch.id, end - start, start),
+    )
+
+
+def _record_part(db: apsw.Connection, batch: Batch, start: int, end: int, *, now_ms: int) -> int:
+    timestamps, sizes, ids = zip(*_in_batch(db, batch, start, end), strict=True)
+    part = queue.Taken(
+        runs=queue.runs_of(ids),
+        events=len(ids),
+        bytes=sum(sizes),
+        first_timestamp=timestamps[0],
+        last_timestamp=timestamps[-1],
+    )
+    return _record_batch(db, batch.stream_id, part, now_ms=now_ms)
+
+
+def _reject_in_batch(db: apsw.Connection, batch: Batch, start: int, end: int, reason: str) -> int:
+    culprits = _in_batch(db, batch, start, end)
+    db.executemany(
+        "INSERT INTO rejection (id, batch_id, reason) VALUES (?, ?, ?)",
+        [(event_id, batch.id, reason) for _, _, event_id in culprits],
+    )
+    return len(culprits)
+
+
+def _batches(db: apsw.Connection, condition: str, values: tuple[int, ...]) -> list[Batch]:
+    rows = select(
+        db,
+        "SELECT batch.id, stream_id, log_group, log_stream, events, bytes,"
+        " first_timestamp, last_timestamp, attempts"
+        " FROM batch JOIN stream ON stream.id = batch.stream_id"
+        f" WHERE {condition} ORDER BY batch.id",
+        values,
+    )
+    return [Batch(*row) for row in rows]
