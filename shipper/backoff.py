@@ -1,0 +1,59 @@
+"""
+How long to wait: before trying again, and between requests where a rate is asked for.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from dataclasses import dataclass, field
+
+__all__ = ["Backoff", "Pace"]
+
+
+@dataclass(slots=True)
+class Backoff:
+    """
+    Doubles from `first_s` to `cap_s`, and is somewhere between half of that and all of it, so that
+    a fleet which failed at one moment does not come back at one moment.
+    """
+
+    first_s: float
+    cap_s: float
+    failures: int = 0
+    random: random.Random = field(default_factory=random.Random, repr=False)
+
+    def next_s(self) -> float:
+        """
+        Seconds to wait after one more failure.
+        """
+        longest_s = min(self.cap_s, self.first_s * 2.0 ** min(self.failures, 32))
+        self.failures += 1
+        return longest_s * self.random.uniform(0.5, 1.0)
+
+    def reset(self) -> None:
+        """
+        It worked.
+        """
+        self.failures = 0
+
+
+class Pace:
+    """
+    Holds its callers, from any thread, to so many bytes a second altogether.
+    """
+
+    def __init__(self, bytes_per_s: int) -> None:
+        self._bytes_per_s = bytes_per_s
+        self._free_s = time.monotonic()
+        self._lock = threading.Lock()
+
+    def wait(self, size_bytes: int) -> None:
+        """
+        Return when so many bytes may go.
+        """
+        with self._lock:
+            begin_s = max(self._free_s, time.monotonic())
+            self._free_s = begin_s + size_bytes / self._bytes_per_s
+        time.sleep(max(0.0, begin_s - time.monotonic()))
