@@ -1,0 +1,3 @@
+"""
+Where lines come in: each source gives readings, chunks of events and where it stands behind them.
+"""

@@ -1,0 +1,319 @@
+"""
+The json-file logs of one container as one endless text, through rotation.
+
+Comes in: a container's folder, with ID-json.log and what was rotated away from it: .1, .2, …,
+plain or .gz. Goes out: whole lines, oldest first, and a `Place` behind them. Always holds: a file
+is known by its first record (Docker's times make it unique), as inode numbers come back at once
+and compression makes new files; the open descriptor outlives rename and removal.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import zlib
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from isal import igzip
+
+__all__ = ["ContainerFiles", "Place"]
+
+log = logging.getLogger(__name__)
+
+READ_BYTES = 1_000_000
+"""How much of one file is read at a time; less than the longest message, so one fits."""
+
+MAX_LINE_BYTES = 16 * 1024 * 1024
+"""Docker's records are under 100 KB (16,384 bytes, escaped); what is longer than this is damage."""
+
+HEAD_BYTES = 4_096
+"""So much of the first record tells one file from another; its time is in it, or its text is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """
+    A position in a container's log: `offset` bytes (of text, where it is compressed) into the file
+    whose first record has the digest `head`.
+    """
+
+    head: str
+    offset: int
+
+
+class LogFile:
+    """
+    One open file, plain or compressed, read from `offset` on.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.offset = 0
+        self.torn_bytes = 0
+        self._file = cast(BinaryIO, path.open("rb", buffering=0))
+        status = os.fstat(self._file.fileno())
+        self.identity = (status.st_dev, status.st_ino)
+        self._text = cast(BinaryIO, igzip.IGzipFile(fileobj=self._file)) if _is_gz(path) else None
+        self._rest = b""
+        self.head = self._digest_head()
+
+    def close(self) -> None:
+        """
+        Give the descriptor back.
+        """
+        if self._text:
+            self._text.close()
+        self._file.close()
+
+    def seek(self, offset: int) -> None:
+        """
+        Read on from `offset`, which is at the start of a line.
+        """
+        if self._text:
+            self._text.seek(offset)
+            self._rest = b""
+        self.offset = offset
+
+    def was_replaced(self) -> bool:
+        """
+        Whether other text stands here than what was read: the file was truncated. Also learns the
+        head of a file that was empty.
+        """
+        if self._text:
+            return False
+        if self.head and self.offset <= os.fstat(self._file.fileno()).st_size:
+            return self._digest_head() != self.head
+        self.head = self._digest_head()
+        return self.offset > 0
+
+    def read_lines(self) -> bytes:
+        """
+        The next whole lines, about READ_BYTES of them; empty where there is none yet.
+        """
+        data = self._peek(READ_BYTES)
+        end = data.rfind(b"\n") + 1
+        while not end and len(data) >= READ_BYTES:
+            longer = self._peek(2 * len(data))
+            if len(longer) == len(data):
+                break
+            if len(data) > MAX_LINE_BYTES:
+                return self._skip(data)
+            data = longer
+            end = data.rfind(b"\n") + 1
+        self._advance(end)
+        return data[:end]
+
+    def has_rest(self) -> bool:
+        """
+        Whether text without a newline stands behind what was read.
+        """
+        return bool(self._peek(1))
+
+    def size(self) -> int:
+        """
+        Bytes of text so far; of a compressed file, those that were read.
+        """
+        return self.offset if self._text else os.fstat(self._file.fileno()).st_size
+
+    def _skip(self, data: bytes) -> bytes:
+        """
+        Pass over a piece of something that is no line; what follows is read as usual.
+        """
+        self.torn_bytes += len(data)
+        self._advance(len(data))
+        return b""
+
+    def _peek(self, count: int) -> bytes:
+        if not self._text:
+            return os.pread(self._file.fileno(), count, self.offset)
+        while len(self._rest) < count:
+            try:
+                more = self._text.read(count - len(self._rest))
+            except (EOFError, OSError, zlib.error):
+                break  # cut off: what there is of it counts
+            if not more:
+                break
+            self._rest += more
+        return self._rest[:count]
+
+    def _advance(self, count: int) -> None:
+        self.offset += count
+        if self._text:
+            self._rest = self._rest[count:]
+
+    def _digest_head(self) -> str:
+        if self._text:
+            head = self._peek(HEAD_BYTES)
+        else:
+            head = os.pread(self._file.fileno(), HEAD_BYTES, 0)
+        line, newline, _ = head.partition(b"\n")
+        if not newline and len(head) < HEAD_BYTES:
+            return ""
+        return blake2b(line, digest_size=8).hexdigest()
+
+
+class ContainerFiles:
+    """
+    What one container has logged, read from `place` on, or from its oldest file.
+
+    `lost` counts the times that files may have gone unread, rotated away by the engine or
+    truncated; `torn` counts records that were cut off at the end of a file.
+    """
+
+    def __init__(self, folder: Path, *, place: Place | None = None) -> None:
+        self.folder = folder
+        self.live = folder / f"{folder.name}-json.log"
+        self.lost = 0
+        self.torn = 0
+        self.place = place
+        self._current: LogFile | None = None
+
+    def close(self) -> None:
+        """
+        Give the descriptor back.
+        """
+        if self._current:
+            self._current.close()
+            self._current = None
+
+    def hold(self) -> bool:
+        """
+        Hold a file open, so that what is in it can be read whatever becomes of its name.
+        """
+        if not self._current:
+            self._current = self._open_first()
+        return self._current is not None
+
+    def read_lines(self) -> bytes:
+        """
+        The next whole lines; empty where there are none yet. `place` is behind them on return.
+        """
+        if not self.hold():
+            return b""
+        for _ in range(1000):  # files; so many never are, but names may change under us
+            file = cast(LogFile, self._current)
+            if file.was_replaced():
+                self._start_over(file)
+            lines = file.read_lines()
+            if not lines and self._is_rotated(file):
+                lines = file.read_lines()  # written between the first look and the rename
+                if not lines and not self._go_on(file):
+                    return b""
+            elif not lines:
+                return b""
+            if lines:
+                self.place = Place(file.head, file.offset)
+                return lines
+        return b""
+
+    def is_gone(self) -> bool:
+        """
+        Whether Docker has removed the container, folder and all.
+        """
+        return not self.folder.exists() and self.folder.parent.exists()
+
+    def _start_over(self, file: LogFile) -> None:
+        log.warning("%s was truncated; reading it from its start", file.path)
+        self.lost += 1
+        file.seek(0)
+
+    def _is_rotated(self, file: LogFile) -> bool:
+        try:
+            status = self.live.stat()
+        except OSError:
+            return False  # between rename and creation, or removed
+        return (status.st_dev, status.st_ino) != file.identity
+
+    def _go_on(self, file: LogFile) -> bool:
+        """
+        Hold the file that followed `file`; False where it cannot be had yet.
+        """
+        following = self._following(file)
+        if following is None:
+            return False
+        if file.has_rest():
+            self.torn += 1
+        file.close()
+        self._current = following
+        return True
+
+    def _following(self, file: LogFile) -> LogFile | None:
+        files = self._open_all()
+        known = [
+            index
+            for index, other in enumerate(files)
+            if other.identity == file.identity or (file.head and other.head == file.head)
+        ]
+        wanted = known[-1] + 1 if known else 0
+        if not known:
+            log.warning("%s was rotated away; lines behind it may be lost", file.path)
+            self.lost += 1
+        return _keep(files, wanted)
+
+    def _open_first(self) -> LogFile | None:
+        files = self._open_all()
+        if not files:
+            return None
+        place = self.place
+        if place is None:
+            return _keep(files, 0)
+        for index, file in enumerate(files):
+            if file.head == place.head and (_is_gz(file.path) or place.offset <= file.size()):
+                file.seek(place.offset)
+                return _keep(files, index)
+        log.warning("%s: what was read last is gone; lines behind it may be lost", self.live)
+        self.lost += 1
+        return _keep(files, 0)
+
+    def _open_all(self) -> list[LogFile]:
+        """
+        All files, oldest first, opened while no rotation moved their names.
+        """
+        for _ in range(100):
+            paths = self._paths()
+            files: list[LogFile] = []
+            try:
+                files.extend(LogFile(path) for path in paths)
+                if [_identity(path) for path in self._paths()] == [f.identity for f in files]:
+                    return files
+            except OSError:
+                pass
+            for file in files:
+                file.close()
+        return []
+
+    def _paths(self) -> list[Path]:
+        pattern = re.compile(re.escape(self.live.name) + r"(?:\.(\d{1,6}))?(\.gz)?")
+        found: dict[int, Path] = {}
+        try:
+            names = sorted((path.name for path in self.folder.iterdir()), reverse=True)
+        except OSError:
+            return []
+        for name in names:  # a plain file comes after its .gz, and is the complete one
+            match = pattern.fullmatch(name)
+            if match and (match[1] or not match[2]):
+                found[int(match[1] or 0)] = self.folder / name
+        return [found[number] for number in sorted(found, reverse=True)]
+
+
+def _keep(files: list[LogFile], wanted: int) -> LogFile | None:
+    """
+    The file at index `wanted`, if there is one; the others are closed.
+    """
+    for index, file in enumerate(files):
+        if index != wanted:
+            file.close()
+    return files[wanted] if wanted < len(files) else None
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return (status.st_dev, status.st_ino)
+
+
+def _is_gz(path: Path) -> bool:
+    return path.suffix == ".gz"

@@ -1,0 +1,223 @@
+r"""
+From the bytes of Docker's json-file to messages.
+
+Comes in: whole lines of one container's log file, each a record such as
+`{"log":"text\n","stream":"stdout","time":"2026-11-22T11:08:31.289137307Z"}`, in the file's order.
+Goes out: events in that order, each message without its final newline. Always holds: a damaged
+line costs just what is damaged; a message that is still open is kept in `Joiner.open`, which the
+source stores with its position, so that no part is read twice and none is lost.
+
+Docker cuts a line at every 16,384 bytes into parts, without a newline but for the last, all with
+the time of the first; the parts of stdout and of stderr may stand between each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from shipper.batch import MAX_MESSAGE_BYTES
+from spool.store import Event
+
+__all__ = ["Joiner", "Open", "split_message"]
+
+RECORD_START = b'{"log":"'
+"""Inside a record this cannot stand: its quotes would be escaped."""
+
+MAX_KNOWN_SECONDS = 4_096
+
+
+class _Seconds(dict[str, int]):
+    """
+    From `2026-11-22T11:08:31` to ms since the epoch; it forgets when there are many.
+    """
+
+    def __missing__(self, text: str) -> int:
+        if len(self) >= MAX_KNOWN_SECONDS:
+            self.clear()
+        moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
+        milliseconds = int(moment.timestamp()) * 1000
+        if milliseconds < 0:
+            raise ValueError(text)
+        self[text] = milliseconds
+        return milliseconds
+
+
+class _Milliseconds(dict[str, int]):
+    """
+    From the four characters behind the seconds (`.289`, `.12Z`, `Z`) to ms: Go cuts trailing zeros.
+    """
+
+    def __missing__(self, text: str) -> int:
+        digits = text.rstrip("Z")
+        if digits and (digits[0] != "." or not digits[1:].isdecimal() or not digits.isascii()):
+            raise ValueError(text)
+        self[text] = int(digits[1:].ljust(3, "0")) if digits else 0
+        return self[text]
+
+
+_seconds = _Seconds()
+_milliseconds = _Milliseconds()
+
+
+@dataclass(slots=True)
+class Open:
+    """
+    A message whose end was not read yet: the time of its first part as Docker wrote it, its text.
+    """
+
+    time: str
+    text: str
+
+
+@dataclass(slots=True)
+class Joiner:
+    """
+    Turns the lines of one container's files into events of one stream.
+
+    `source_ids` are the ids of the container's stdout and stderr. What is not an event is counted
+    in `blank` and `damaged` (records or lines).
+    """
+
+    stream_id: int
+    source_ids: dict[str, int]
+    open: dict[str, Open] = field(default_factory=dict)
+    keep_blank: bool = False
+    blank: int = 0
+    damaged: int = 0
+
+    def read(self, data: bytes) -> list[Event]:
+        """
+        The events that end in `data`, which is one or more whole lines.
+        """
+        if not self.open:
+            try:
+                return self._read_plain(data)
+            except (ValueError, TypeError, LookupError):
+                pass  # something on these lines is out of the ordinary: look at each
+        return [event for line in data.split(b"\n") if line for event in self._read_line(line)]
+
+    def flush(self) -> list[Event]:
+        """
+        What is open, as messages: their ends will not come.
+        """
+        ended = [self._close(stream) for stream in sorted(self.open)]
+        return [event for events in ended for event in events]
+
+    def _read_plain(self, data: bytes) -> list[Event]:
+        """
+        The fast way, for lines that are each a record of a whole, non-empty message.
+        """
+        records = orjson.loads(b"[%b]" % data[:-1].replace(b"\n", b","))
+        stream_id, source_ids = self.stream_id, self.source_ids
+        seconds, milliseconds = _seconds, _milliseconds
+        events = [
+            (
+                stream_id,
+                seconds[(time := record["time"])[:19]] + milliseconds[time[19:23]],
+                source_ids[record["stream"]],
+                log[:-1],
+            )
+            for record in records
+            if len(log := record["log"]) > 1 and log[-1] == "\n"
+        ]
+        blank = 0
+        if len(events) < len(records) and not self.keep_blank:
+            blank = sum(record["log"] == "\n" for record in records)
+        if len(events) + blank < len(records) or len(data) > MAX_MESSAGE_BYTES:
+            raise ValueError("partial or very long messages among them")
+        if data.count(RECORD_START) != len(records):
+            raise ValueError("other things than records among them")
+        self.blank += blank
+        return events
+
+    def _read_line(self, line: bytes) -> Iterator[Event]:
+        for piece in _pieces(line):
+            try:
+                record = orjson.loads(piece)
+                log, stream, time = record["log"], record["stream"], record["time"]
+                self._event(stream, time, log)
+                complete = str.endswith(log, "\n")
+            except (ValueError, TypeError, LookupError):
+                self.damaged += 1
+                continue
+            yield from self._read_record(log, stream, time, complete=complete)
+
+    def _read_record(self, log: str, stream: str, time: str, *, complete: bool) -> Iterator[Event]:
+        begun = self.open.get(stream)
+        if begun and begun.time != time:  # a new message: the open one ended without a newline
+            yield from self._close(stream)
+            begun = None
+        if begun:
+            begun.text += log[:-1] if complete else log
+        else:
+            begun = self.open[stream] = Open(time, log[:-1] if complete else log)
+        if complete:
+            yield from self._close(stream)
+        elif len(begun.text) > MAX_MESSAGE_BYTES:
+            *full, begun.text = split_message(begun.text)
+            yield from (self._event(stream, time, text) for text in full)
+
+    def _close(self, stream: str) -> list[Event]:
+        message = self.open.pop(stream)
+        if not message.text:
+            if not self.keep_blank:
+                self.blank += 1
+                return []
+            message.text = " "
+        return [self._event(stream, message.time, text) for text in split_message(message.text)]
+
+    def _event(self, stream: str, time: str, text: str) -> Event:
+        timestamp = _seconds[time[:19]] + _milliseconds[time[19:23]]
+        return (self.stream_id, timestamp, self.source_ids[stream], text)
+
+    def position(self) -> dict[str, Any]:
+        """
+        What is open, to be stored; `Joiner.resume` takes it back.
+        """
+        return {stream: [message.time, message.text] for stream, message in self.open.items()}
+
+    def resume(self, position: dict[str, Any]) -> None:
+        """
+        Go on where `position` was given.
+        """
+        self.open = {stream: Open(*message) for stream, message in position.items()}
+
+
+def _pieces(line: bytes) -> list[bytes]:
+    """
+    What on a line may be records: one as a rule; after a crash, or in a hole of NULs that a
+    truncation left, several, or one behind a piece of another.
+    """
+    starts = []
+    start = line.find(RECORD_START)
+    while start >= 0:
+        starts.append(start)
+        start = line.find(RECORD_START, start + 1)
+    if not starts:
+        return [line] if line.strip(b"\0") else []
+    before = line[: starts[0]].strip(b"\0")
+    records = [line[a:b] for a, b in zip(starts, [*starts[1:], len(line)], strict=True)]
+    return [before, *records] if before else records
+
+
+def split_message(text: str) -> list[str]:
+    """
+    A message as texts of at most `MAX_MESSAGE_BYTES` of UTF-8, cut between characters.
+    """
+    if len(text) * 4 <= MAX_MESSAGE_BYTES:  # no character has more bytes
+        return [text]
+    data = text.encode()
+    texts = []
+    start = 0
+    while start < len(data):
+        end = min(start + MAX_MESSAGE_BYTES, len(data))
+        while end < len(data) and data[end] & 0xC0 == 0x80:  # inside a character
+            end -= 1
+        texts.append(data[start:end].decode())
+        start = end
+    return texts

@@ -1,0 +1,98 @@
+"""
+Source: lines of files or stdin, for `spool put`.
+
+Comes in: a binary file. Goes out: readings, each with the events of up to READ_BYTES of lines.
+Always holds: every line that is not blank becomes an event, whatever is wrong with it; what is not
+UTF-8 becomes U+FFFD.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import orjson
+
+from shipper.sources.lines import split_message
+from shipper.sources.reading import Reading
+from spool.store import Chunk, Event
+
+__all__ = ["TextSource"]
+
+READ_BYTES = 1_000_000
+
+MAX_LINE_BYTES = 16 * 1024 * 1024
+"""A longer line is taken in pieces of this size, so that memory is bounded."""
+
+
+@dataclass(slots=True)
+class TextSource:
+    """
+    How lines become events of one stream.
+
+    With `timestamp_field`, a line is a JSON object and its time is in that field (as `parse_time`
+    takes it, to ms since the epoch); with `message_field`, its message too. A line that is not so
+    is stored as it is with the present time, and counted in `odd`.
+    """
+
+    stream_id: int
+    source_id: int
+    now_ms: Callable[[], int]
+    parse_time: Callable[[str], int]
+    timestamp_field: str | None = None
+    message_field: str | None = None
+    odd: int = 0
+
+    def readings(self, file: BinaryIO) -> Iterator[Reading]:
+        """
+        The lines of `file`, in order; from a pipe, what there is each time.
+        """
+        rest = b""
+        while True:
+            data = file.read1(READ_BYTES)  # type: ignore[attr-defined]
+            lines = (rest + data).split(b"\n")
+            rest = lines.pop()
+            if not data or len(rest) > MAX_LINE_BYTES:
+                lines.append(rest)
+                rest = b""
+            yield self._reading(lines)
+            if not data:
+                return
+
+    def _reading(self, lines: list[bytes]) -> Reading:
+        now_ms = self.now_ms()
+        texts = [line.decode(errors="replace") for line in lines]
+        events: list[Event] = [
+            (self.stream_id, timestamp, self.source_id, part)
+            for timestamp, message in (self._parse(text, now_ms) for text in texts if text)
+            for part in split_message(message)
+        ]
+        return Reading(chunks=[Chunk(self.stream_id, events)] if events else [])
+
+    def _parse(self, text: str, now_ms: int) -> tuple[int, str]:
+        if self.timestamp_field is None:
+            return (now_ms, text)
+        try:
+            record = orjson.loads(text)
+            message = record.get(self.message_field, text) if self.message_field else text
+            timestamp = self._timestamp(record)
+            return (now_ms if timestamp is None else timestamp, _text(message) or text)
+        except (ValueError, AttributeError, OverflowError):
+            self.odd += 1
+            return (now_ms, text)
+
+    def _timestamp(self, record: dict[str | None, Any]) -> int | None:
+        value = record.get(self.timestamp_field)
+        if value is None and self.message_field:
+            return None  # its own format: a line without a time is from now
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ValueError(value)
+        timestamp = self.parse_time(str(value))
+        if timestamp < 0:
+            raise ValueError(value)
+        return timestamp
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
