@@ -1,0 +1,159 @@
+"""
+The agent: source -> capture -> store -> upload, joined here and nowhere else.
+
+On a stop these end in that order, so that what was read is stored, and what is stored has one more
+chance to be sent.
+"""
+
+from __future__ import annotations
+
+import logging
+import resource
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import apsw
+
+from shipper.capture import Source, capture
+from shipper.cloudwatch import CloudWatch
+from shipper.naming import host_name, name_target
+from shipper.sources.json_file import JsonFileSource
+from shipper.stopping import Stop, stopping_on_signals
+from shipper.upload import Uploader, now_ms
+from spool.lock import ShipperLock
+from spool.retention import prune
+from spool.store import Store
+
+__all__ = ["Settings", "run"]
+
+log = logging.getLogger(__name__)
+
+STOP_BUDGET_S = 8.0
+"""For storing what was read and one last flush; Docker kills after 10."""
+
+GIVE_UP_S = 20.0
+"""With `--once`, after so long without a success what is left stays for the next run."""
+
+PRUNE_EVERY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """
+    What `spool run` was told.
+    """
+
+    db: Path
+    region: str
+    source: str
+    containers_dir: Path
+    delay_s: float
+    keep_ms: int
+    concurrency: int
+    use_gzip: bool
+    once: bool
+
+
+def run(settings: Settings) -> bool:
+    """
+    Collect and ship until SIGTERM or SIGINT, or with `once` until what is there was shipped.
+
+    Returns False where events are left that were to be sent. Raises `SpoolError`.
+    """
+    _allow_many_files()
+    with ShipperLock(settings.db), Store(settings.db) as store, stopping_on_signals() as stop:
+        cloudwatch = CloudWatch(
+            settings.region, connections=settings.concurrency, use_gzip=settings.use_gzip
+        )
+        uploader = Uploader(
+            store, cloudwatch, delay_s=settings.delay_s, concurrency=settings.concurrency
+        )
+        return _Agent(settings, store, uploader, stop).run()
+
+
+class _Agent:
+    """
+    The parts of a running agent.
+    """
+
+    def __init__(self, settings: Settings, store: Store, uploader: Uploader, stop: Stop) -> None:
+        self._settings = settings
+        self._store = store
+        self._uploader = uploader
+        self._stop = stop
+        self._source = _make_source(settings, store)
+        self._failed = False
+        stop.wakes(uploader.wake)
+        if self._source:
+            stop.wakes(self._source.wake)
+
+    def run(self) -> bool:
+        self._uploader.start()
+        threads = [threading.Thread(target=self._prune, name="prune", daemon=True)]
+        if self._source:
+            threads.append(
+                threading.Thread(target=self._capture, args=[self._source], name="capture")
+            )
+        for thread in threads:
+            thread.start()
+        log.info("started")
+        delivered = self._ship_once(threads) if self._settings.once else self._ship()
+        self._stop.set()
+        for thread in threads:
+            thread.join(STOP_BUDGET_S / 2)
+        self._uploader.finish(0 if self._settings.once else STOP_BUDGET_S / 2)
+        log.info("stopped")
+        if self._failed:
+            raise RuntimeError("collecting failed; see the log")
+        return delivered
+
+    def _ship(self) -> bool:
+        self._uploader.run(self._stop.event)
+        return True
+
+    def _ship_once(self, threads: list[threading.Thread]) -> bool:
+        for thread in threads[1:]:
+            while thread.is_alive() and not self._stop.event.is_set():
+                self._uploader.send_full_batches()
+                thread.join(0.05)
+        return self._uploader.drain(give_up_s=GIVE_UP_S, stop=self._stop.event)
+
+    def _capture(self, source: Source) -> None:
+        try:
+            capture(
+                source,
+                self._store,
+                self._stop.event,
+                once=self._settings.once,
+                on_stored=self._uploader.wake,
+            )
+        except Exception:
+            log.exception("collecting failed")
+            self._failed = True
+            self._stop.set()
+
+    def _prune(self) -> None:
+        while not self._stop.event.wait(PRUNE_EVERY_S):
+            try:
+                prune(self._store, sent_before_ms=now_ms() - self._settings.keep_ms)
+            except apsw.Error as error:
+                log.error("cannot prune the spool: %s", error)
+
+
+def _make_source(settings: Settings, store: Store) -> Source | None:
+    if settings.source == "none":
+        return None
+    host = host_name()
+    return JsonFileSource(
+        settings.containers_dir, store, lambda container: name_target(container, host=host)
+    )
+
+
+def _allow_many_files() -> None:
+    """
+    One descriptor a container is held: up to what the system allows.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
