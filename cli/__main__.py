@@ -1,0 +1,7 @@
+"""
+python -m cli: the `spool` command.
+"""
+
+from cli.main import main
+
+main()

@@ -1,0 +1,67 @@
+"""
+spool batches: the requests, and what came of them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cli.options import db_option, format_option
+from cli.output import write_rows
+from spool.inspection import Inspection
+
+__all__ = ["command"]
+
+COLUMNS = (
+    "id",
+    "log_group",
+    "log_stream",
+    "events",
+    "bytes",
+    "first_timestamp",
+    "last_timestamp",
+    "state",
+    "attempts",
+    "created_at",
+    "sent_at",
+    "request_id",
+    "error",
+)
+TABLE_COLUMNS = ("id", "log_stream", "events", "bytes", "state", "attempts", "created_at", "error")
+
+
+@click.command(name="batches")
+@db_option
+@click.option("--group", help="Only this log group.")
+@click.option("--stream", help="Only this log stream.")
+@click.option("--state", type=click.Choice(["sending", "sent", "refused"]))
+@click.option("-n", "newest", type=click.IntRange(min=0), help="Only the newest N.")
+@format_option()
+def command(
+    *,
+    db: Path,
+    group: str | None,
+    stream: str | None,
+    state: str | None,
+    newest: int | None,
+    output_format: str | None,
+) -> None:
+    """
+    Show the PutLogEvents requests, oldest first. One with several attempts may have arrived twice.
+
+    \b
+    Examples:
+      spool batches -n 10
+      spool batches --state sending
+    """
+    with Inspection(db) as spool:
+        is_table = output_format in (None, "table")
+        write_rows(
+            spool.batches(group=group, stream=stream, state=state, newest=newest),
+            columns=TABLE_COLUMNS if is_table else COLUMNS,
+            output_format=output_format,
+            text="{id} {created_at} {log_group} {log_stream} {state} {events} events "
+            "{bytes} bytes attempts {attempts} {request_id} {error}",
+        )

@@ -1,0 +1,36 @@
+"""
+spool check: is the spool sound?
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from cli.errors import FAILED
+from cli.options import db_option
+from spool.audit import audit
+from spool.store import Store
+
+__all__ = ["command"]
+
+
+@click.command(name="check")
+@db_option
+def command(*, db: Path) -> int:
+    """
+    Verify the file, and that each collected event is unsent, sent, rejected, pruned or dropped.
+
+    \b
+    Example:
+      spool check
+    """
+    with Store(db, create=False) as store:
+        findings = audit(store)
+    for finding in findings:
+        click.echo(finding)
+    if findings:
+        return FAILED
+    click.echo("sound: every event is accounted for")
+    return 0

@@ -1,0 +1,116 @@
+"""
+spool events: what is stored, and what became of it.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.options import db_option, event_options, format_option
+from cli.output import write_rows
+from spool.inspection import Inspection
+from spool.selection import Selection
+
+__all__ = ["command"]
+
+COLUMNS = (
+    "id",
+    "log_group",
+    "log_stream",
+    "timestamp",
+    "time",
+    "message",
+    "state",
+    "batch_id",
+    "source",
+)
+TABLE_COLUMNS = ("id", "time", "log_stream", "state", "message")
+
+FOLLOW_S = 0.5
+
+
+class Pattern(click.ParamType[str]):
+    """
+    A regular expression.
+    """
+
+    name = "pattern"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            self.fail(f"{value!r} is no regular expression: {error}", param, ctx)
+        return str(value)
+
+
+@click.command(name="events")
+@db_option
+@event_options
+@click.option("--grep", type=Pattern(), help="Only messages in which this pattern is found.")
+@click.option("-n", "newest", type=click.IntRange(min=0), help="Only the newest N.")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is stored from now on.")
+@format_option()
+def command(
+    *,
+    db: Path,
+    group: str | None,
+    stream: str | None,
+    since: int | None,
+    until: int | None,
+    batch: int | None,
+    state: tuple[str, ...] | None,
+    grep: str | None,
+    newest: int | None,
+    follow: bool,
+    output_format: str | None,
+) -> None:
+    """
+    Show stored events, oldest first, and what became of each.
+
+    \b
+    Examples:
+      spool events --stream web -n 20
+      spool events --since 2h --grep 'timeout|refused'
+      spool events --state rejected --format jsonl
+    """
+    selection = Selection(
+        group=group,
+        stream=stream,
+        since_ms=since,
+        until_ms=until,
+        batch_id=batch,
+        states=state or (),
+        pattern=grep,
+    )
+    with Inspection(db) as spool:
+        rows = spool.events(selection, newest=newest)
+        if follow:
+            rows = _following(spool, selection, rows)
+            output_format = output_format or "text"
+        is_table = output_format in (None, "table")
+        write_rows(
+            rows,
+            columns=TABLE_COLUMNS if is_table else COLUMNS,
+            output_format=output_format,
+            text="{time} {log_group} {log_stream} {state} {message}",
+        )
+
+
+def _following(
+    spool: Inspection, selection: Selection, rows: Iterator[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    last = 0
+    while True:
+        for row in rows:
+            last = row["id"]
+            yield row
+        time.sleep(FOLLOW_S)
+        rows = spool.events(replace(selection, after_id=last))

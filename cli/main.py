@@ -1,0 +1,130 @@
+"""
+The door: finds the subcommand, and turns every error into one line and an exit code.
+
+A subcommand is imported when it is called, so that `spool --help` loads no boto3, docker or rich.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from cli.errors import FAILED, INTERRUPTED, USAGE
+from spool import __version__
+
+__all__ = ["main"]
+
+COMMANDS = {
+    "run": "Collect container logs and ship them to CloudWatch Logs.",
+    "put": "Store lines of files or stdin as events.",
+    "replay": "Send events again, or drain what is unsent.",
+    "status": "What is here, what was sent, what is wrong.",
+    "events": "Show stored events.",
+    "batches": "Show the PutLogEvents requests and their outcomes.",
+    "query": "Read-only SQL over the spool.",
+    "prune": "Delete old sent events.",
+    "check": "Verify the file, and that every event is accounted for.",
+    "demo": "Show it all working, with no AWS and no Docker.",
+}
+
+
+class Commands(click.Group):
+    """
+    Subcommands by name; `spool ROUTE` is `spool run ROUTE`.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and "://" in args[0]:
+            args = ["run", *args]
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="spool")
+def spool() -> None:
+    """
+    Docker container logs, kept in one SQLite file, delivered to Amazon CloudWatch Logs.
+
+    \b
+    Examples:
+      spool run cloudwatch://us-east-1
+      spool status
+      spool replay --since 2h
+    """
+
+
+def main() -> None:
+    """
+    Run the command line of this process and end it.
+    """
+    sys.exit(_run(sys.argv[1:]))
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        result = spool.main(arguments, prog_name="spool", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Abort:
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except click.ClickException as error:
+        return _tell(error)
+    except BrokenPipeError:  # the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001 - sorted there, and raised again if unknown
+        return _tell_known(error)
+    return result if isinstance(result, int) else 0
+
+
+def _tell(error: click.ClickException) -> int:
+    command = "spool"
+    hint = ""
+    if isinstance(error, click.UsageError):
+        if error.ctx is not None:
+            command = error.ctx.command_path
+        if isinstance(error, click.exceptions.NoArgsIsHelpError):
+            click.echo(error.format_message())
+            return USAGE
+        hint = f" (see `{command} --help`)"
+    click.echo(f"{command}: {' '.join(error.format_message().split())}{hint}", err=True)
+    return error.exit_code
+
+
+def _tell_known(error: Exception) -> int:
+    """
+    Errors that the packages name themselves; anything else is a bug, and goes on with its trace.
+    """
+    from spool.errors import SpoolError  # noqa: PLC0415 - an error is no time to save, a start is
+
+    if isinstance(error, SpoolError):
+        click.echo(f"spool: {error}", err=True)
+        return FAILED
+    shipper_errors = sys.modules.get("shipper.errors")
+    apsw = sys.modules.get("apsw")
+    if apsw and isinstance(error, apsw.Error):
+        click.echo(f"spool: the spool cannot be written: {error}", err=True)
+        return FAILED
+    if shipper_errors and isinstance(error, shipper_errors.RouteError):
+        click.echo(f"spool: {error}", err=True)
+        return USAGE
+    raise error

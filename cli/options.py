@@ -1,0 +1,161 @@
+"""
+Options that several commands share.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from cli.times import parse_duration, parse_time
+
+__all__ = [
+    "Duration",
+    "Moment",
+    "Size",
+    "db_option",
+    "default_db",
+    "event_options",
+    "format_option",
+]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+FORMATS = ("text", "table", "json", "jsonl", "csv")
+STATES = ("unsent", "sent", "rejected")
+
+_SIZE_UNITS = {
+    "": 1,
+    "k": 1000,
+    "kib": 1024,
+    "m": 1000**2,
+    "mib": 1024**2,
+    "g": 1000**3,
+    "gib": 1024**3,
+}
+
+
+def default_db() -> Path:
+    """
+    /var/lib/spool/spool.db where that can be written, else below $XDG_STATE_HOME.
+    """
+    shared = Path("/var/lib/spool")
+    if os.access(shared if shared.exists() else shared.parent, os.W_OK):
+        return shared / "spool.db"
+    state = os.environ.get("XDG_STATE_HOME")
+    return (Path(state) if state else Path.home() / ".local/state") / "spool" / "spool.db"
+
+
+db_option = click.option(
+    "--db",
+    envvar="SPOOL_DB",
+    type=click.Path(path_type=Path),
+    default=default_db,
+    show_default="/var/lib/spool/spool.db",
+    help="The spool: one SQLite file. [env: SPOOL_DB]",
+)
+
+
+def format_option(default: str | None = None) -> Callable[[Function], Function]:
+    """
+    `--format`; without a default, a table on a terminal and text elsewhere.
+    """
+    return click.option(
+        "--format",
+        "output_format",
+        type=click.Choice(FORMATS),
+        default=default,
+        help="How to write the rows; a table on a terminal, text elsewhere.",
+    )
+
+
+class Duration(click.ParamType[int]):
+    """
+    `24h`, `15m`, `90s`, `7d`; seconds where there is no unit. Converts to ms.
+    """
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return value if isinstance(value, int) else parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Moment(click.ParamType[int]):
+    """
+    A point in time as people give it. Converts to ms since the epoch.
+    """
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        try:
+            return value if isinstance(value, int) else parse_time(value, now=datetime.now(UTC))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Size(click.ParamType[int]):
+    """
+    `512KiB`, `1MiB`, `1000000`. Converts to bytes.
+    """
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        digits = value.strip().lower().rstrip("kmgib")
+        unit = value.strip().lower()[len(digits) :]
+        try:
+            return round(
+                float(digits) * _SIZE_UNITS[unit if unit in _SIZE_UNITS else unit.rstrip("b")]
+            )
+        except (ValueError, KeyError, OverflowError):
+            self.fail(f"{value!r} is no size; write it as 512KiB, 1MiB or 1000000", param, ctx)
+
+
+def event_options(command: Function) -> Function:
+    """
+    The options that choose events.
+    """
+    for option in reversed(
+        (
+            click.option("--group", help="Only this log group."),
+            click.option("--stream", help="Only this log stream."),
+            click.option(
+                "--since", type=Moment(), help="From then on: 2h, 14:00, 2026-11-22T10:00Z."
+            ),
+            click.option("--until", type=Moment(), help="Before then."),
+            click.option("--batch", type=int, metavar="ID", help="Only what this batch carried."),
+            click.option("--state", type=States(), help="unsent, sent, rejected, or several: a,b."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+class States(click.ParamType[tuple[str, ...]]):
+    """
+    States, separated by commas.
+    """
+
+    name = "state"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        states = tuple(part.strip() for part in value.split(",") if part.strip())
+        for state in states:
+            if state not in STATES:
+                self.fail(f"{state!r} is no state; there are {', '.join(STATES)}", param, ctx)
+        return states

@@ -1,0 +1,39 @@
+"""
+spool prune: delete old sent events.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from cli.options import Duration, db_option
+from spool.retention import prune
+from spool.store import Store
+
+__all__ = ["command"]
+
+
+@click.command(name="prune")
+@db_option
+@click.option(
+    "--keep",
+    "keep_ms",
+    type=Duration(),
+    default="24h",
+    show_default=True,
+    help="How long sent events stay.",
+)
+def command(*, db: Path, keep_ms: int) -> None:
+    """
+    Delete events that were sent longer ago than that. Unsent and rejected ones stay.
+
+    \b
+    Example:
+      spool prune --keep 2h
+    """
+    with Store(db, create=False) as store:
+        count = prune(store, sent_before_ms=time.time_ns() // 1_000_000 - keep_ms)
+    click.echo(f"pruned {count} events")

@@ -1,0 +1,232 @@
+"""
+spool replay: send again.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from cli.errors import INTERRUPTED, SOME_UNSENT
+from cli.logs import set_up_logs
+from cli.options import Size, db_option, event_options
+from cli.output import human_bytes
+from shipper.backoff import Pace
+from shipper.cloudwatch import CloudWatch, configured_region
+from shipper.ec2 import Metadata, find_region
+from shipper.naming import legal_group, legal_stream
+from shipper.route import Route, parse_route
+from shipper.stopping import Stop, stopping_on_signals
+from shipper.upload import Uploader
+from spool import replay
+from spool.errors import SpoolHeld
+from spool.lock import ShipperLock
+from spool.selection import Selection
+from spool.store import Store
+
+__all__ = ["command"]
+
+CONCURRENCY = 4
+GIVE_UP_S = 20.0
+"""After so long without a success what is left stays for the next replay, or for the agent."""
+
+WATCH_S = 0.5
+FINISH_S = 2.0
+
+
+@click.command(name="replay")
+@click.argument("route", required=False)
+@db_option
+@event_options
+@click.option("--dry-run", is_flag=True, help="Only say how much it would be.")
+@click.option("--to-group", help="Send to this log group instead.")
+@click.option("--to-stream", help="Send to this log stream instead.")
+@click.option("--rate", type=Size(), help="At most so many bytes a second: 500k, 1MiB.")
+def command(
+    *,
+    route: str | None,
+    db: Path,
+    group: str | None,
+    stream: str | None,
+    since: int | None,
+    until: int | None,
+    batch: int | None,
+    state: tuple[str, ...] | None,
+    dry_run: bool,
+    to_group: str | None,
+    to_stream: str | None,
+    rate: int | None,
+) -> int:
+    """
+    Send events again; without options, drain what is unsent.
+
+    Beside a running agent it puts the events back in the queue and watches the agent send them;
+    without one it sends them itself. Exits 75 if some are still unsent.
+
+    \b
+    Examples:
+      spool replay
+      spool replay --since 'yesterday 22:00' --until 06:00 --dry-run
+      spool replay --stream web --since 2h
+      spool replay cloudwatch://eu-west-1 --batch 17 --to-group rescued
+    """
+    _check_target(to_group, to_stream)
+    parsed = parse_route(route, os.environ) if route or "ROUTE_URIS" in os.environ else Route()
+    set_up_logs("text", debug=parsed.debug)
+    with Store(db, create=False) as store, stopping_on_signals() as stop, ExitStack() as held:
+        selection = Selection(
+            group=group,
+            stream=stream,
+            since_ms=since,
+            until_ms=until,
+            batch_id=batch,
+            states=state or (),
+            last_id=replay.newest_id(store),
+        )
+        is_drain = not any((group, stream, since, until, batch, state, to_group, to_stream))
+        if is_drain:
+            selection = Selection(states=("unsent",), last_id=selection.last_id)
+        if dry_run:
+            _tell_amount("would send", replay.survey(store, selection))
+            return 0
+        try:
+            held.enter_context(ShipperLock(db))
+            agent = None
+        except SpoolHeld as error:
+            agent = error.pid
+        work = _Work(store, stop, _queue(store, selection, to_group, to_stream, is_drain=is_drain))
+        if work.total == 0:
+            click.echo("nothing to send", err=True)
+            return 0
+        if agent is not None:
+            if rate:
+                click.echo("--rate is for a replay without an agent; it is ignored", err=True)
+            is_done = _watch(work, agent)
+        else:
+            is_done = _send(work, parsed, Pace(rate) if rate else None)
+        return _tell_end(work, is_done=is_done, agent=agent)
+
+
+@dataclass(slots=True)
+class _Work:
+    """
+    What is to be sent: all that waits in these streams.
+    """
+
+    store: Store
+    stop: Stop
+    streams: set[int]
+    total: int = 0
+
+    def __post_init__(self) -> None:
+        self.total = self.left()
+
+    def left(self) -> int:
+        return self.store.unsent(self.streams)
+
+
+def _check_target(group: str | None, stream: str | None) -> None:
+    for what, name, legal in (("group", group, legal_group), ("stream", stream, legal_stream)):
+        if name is not None and legal(name) != name:
+            raise click.BadParameter(
+                f"CloudWatch takes no {what} named {name!r}; it would take {legal(name)!r}",
+                param_hint=f"--to-{what}",
+            )
+
+
+def _queue(
+    store: Store,
+    selection: Selection,
+    to_group: str | None,
+    to_stream: str | None,
+    *,
+    is_drain: bool,
+) -> set[int]:
+    """
+    Put back what is chosen; returns the streams in which it waits.
+    """
+    chosen = replay.survey(store, selection)
+    _tell_amount("sending", chosen)
+    if to_group or to_stream:
+        return replay.copy(store, selection, group=to_group, stream=to_stream)
+    if not is_drain:
+        replay.requeue(store, selection)
+    return replay.stream_ids(store, selection) if chosen.events else set()
+
+
+def _send(work: _Work, route: Route, pace: Pace | None) -> bool:
+    region = find_region(
+        route,
+        Metadata(os.environ, use_ec2=route.use_ec2),
+        environ=os.environ,
+        configured=configured_region,
+    )
+    uploader = Uploader(
+        work.store,
+        CloudWatch(region, connections=CONCURRENCY),
+        concurrency=CONCURRENCY,
+        only=work.streams,
+        pace=pace,
+    )
+    work.stop.wakes(uploader.wake)
+    uploader.start()
+    with _progress(work) as show:
+        is_done = uploader.drain(give_up_s=GIVE_UP_S, stop=work.stop.event, on_progress=show)
+        uploader.finish(FINISH_S if work.stop.event.is_set() else 0)
+        show()
+    return is_done
+
+
+def _watch(work: _Work, agent: int) -> bool:
+    click.echo(f"the agent (pid {agent}) sends them", err=True)
+    least = work.left()
+    progress_s = time.monotonic()
+    with _progress(work) as show:
+        while least and time.monotonic() - progress_s < GIVE_UP_S:
+            if work.stop.event.wait(WATCH_S):
+                return False
+            show()
+            left = work.left()
+            if left < least:
+                least, progress_s = left, time.monotonic()
+    return least == 0
+
+
+@contextmanager
+def _progress(work: _Work) -> Iterator[Callable[[], None]]:
+    """
+    A bar on a terminal, nothing elsewhere.
+    """
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - only on a terminal
+    from rich.progress import Progress  # noqa: PLC0415
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("sending", total=work.total)
+        yield lambda: bar.update(task, completed=work.total - work.left())
+
+
+def _tell_amount(verb: str, amount: replay.Amount) -> None:
+    click.echo(
+        f"{verb} {amount.events:,} events of {amount.streams} streams, {human_bytes(amount.bytes)}",
+        err=True,
+    )
+
+
+def _tell_end(work: _Work, *, is_done: bool, agent: int | None) -> int:
+    left = work.left()
+    if is_done:
+        click.echo("done: nothing of it is unsent", err=True)
+        return 0
+    goes_on = "the agent goes on" if agent else "run `spool replay` again to go on"
+    click.echo(f"{left:,} events are still unsent; {goes_on}", err=True)
+    return INTERRUPTED if work.stop.event.is_set() else SOME_UNSENT

@@ -1,0 +1,124 @@
+"""
+spool run: collect and ship.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from cli.errors import SOME_UNSENT, WrongUsage
+from cli.logs import set_up_logs
+from cli.options import Duration, db_option
+from shipper.agent import Settings, run
+from shipper.cloudwatch import configured_region
+from shipper.ec2 import Metadata, find_region
+from shipper.route import parse_delay_s, parse_route
+
+__all__ = ["command"]
+
+
+@click.command(name="run")
+@click.argument("route", required=False)
+@db_option
+@click.option(
+    "--source",
+    envvar="SPOOL_SOURCE",
+    type=click.Choice(["auto", "files", "none"]),
+    default="auto",
+    show_default=True,
+    help="Where lines come from: Docker's json-file logs, or nowhere (ship only).",
+)
+@click.option(
+    "--containers-dir",
+    envvar="SPOOL_CONTAINERS_DIR",
+    type=click.Path(path_type=Path),
+    default=Path("/var/lib/docker/containers"),
+    show_default=True,
+    help="Where Docker keeps its containers.",
+)
+@click.option("--delay", envvar="SPOOL_DELAY", help="Seconds between two flushes. [default: 4]")
+@click.option(
+    "--keep",
+    "keep_ms",
+    envvar="SPOOL_KEEP",
+    type=Duration(),
+    default="24h",
+    show_default=True,
+    help="How long sent events stay for replay.",
+)
+@click.option(
+    "--concurrency",
+    envvar="SPOOL_CONCURRENCY",
+    type=click.IntRange(1, 64),
+    default=4,
+    show_default=True,
+    help="Requests at a time.",
+)
+@click.option(
+    "--gzip/--no-gzip",
+    "use_gzip",
+    envvar="SPOOL_GZIP",
+    default=True,
+    show_default=True,
+    help="Compress requests.",
+)
+@click.option("--once", is_flag=True, help="Collect what is there, ship it, exit.")
+@click.option(
+    "--log-format",
+    envvar="SPOOL_LOG_FORMAT",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="The agent's own log, on stderr.",
+)
+def command(
+    *,
+    route: str | None,
+    db: Path,
+    source: str,
+    containers_dir: Path,
+    delay: str | None,
+    keep_ms: int,
+    concurrency: int,
+    use_gzip: bool,
+    once: bool,
+    log_format: str,
+) -> int:
+    """
+    Collect container logs and ship them to CloudWatch Logs.
+
+    ROUTE is cloudwatch://REGION?OPTIONS; REGION may be `auto`. It runs until SIGTERM or SIGINT,
+    then stores what it has read, tries one last flush and exits 0.
+
+    \b
+    Examples:
+      spool run cloudwatch://us-east-1
+      spool run 'cloudwatch://auto?DELAY=2'
+      spool run 'cloudwatch://eu-west-1?NOEC2' --db /data/spool.db --once
+    """
+    parsed = parse_route(route, os.environ)
+    set_up_logs(log_format, debug=parsed.debug)
+    delay_s = parsed.delay_s if delay is None else parse_delay_s(delay, "in --delay")
+    region = find_region(
+        parsed,
+        Metadata(os.environ, use_ec2=parsed.use_ec2),
+        environ=os.environ,
+        configured=configured_region,
+    )
+    if source == "files" and not containers_dir.exists() and once:
+        raise WrongUsage(f"{containers_dir}: no such folder; give Docker's with --containers-dir")
+    settings = Settings(
+        db=db,
+        region=region,
+        source=source,
+        containers_dir=containers_dir,
+        delay_s=delay_s,
+        keep_ms=keep_ms,
+        concurrency=concurrency,
+        use_gzip=use_gzip,
+        once=once,
+    )
+    return 0 if run(settings) else SOME_UNSENT

@@ -1,0 +1,118 @@
+"""
+spool status: what is here, what was sent, what is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.errors import FAILED
+from cli.options import Duration, db_option
+from cli.output import human_bytes, write_rows
+from spool.inspection import Inspection
+from spool.lock import holder
+
+__all__ = ["command"]
+
+COUNTS = ("unsent", "sent", "rejected", "collected", "pruned", "dropped")
+COLUMNS = ("group", "stream", "unsent", "sent", "rejected", "oldest_unsent", "last_delivery")
+
+
+@click.command(name="status")
+@db_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option(
+    "--max-lag",
+    "max_lag_ms",
+    type=Duration(),
+    help="Exit 1 if something has waited longer, 15m say: a health check.",
+)
+def command(*, db: Path, as_json: bool, max_lag_ms: int | None) -> int:
+    """
+    Show what is here, what was sent, and what is wrong: the streams with the most waiting first.
+
+    \b
+    Examples:
+      spool status
+      spool status --json
+      spool status --max-lag 15m
+    """
+    status = _read(db)
+    if as_json:
+        click.echo(json.dumps(status, indent=2))
+    else:
+        _show(db, status)
+    if max_lag_ms is None:
+        return 0
+    lag_ms = _lag_ms(status["oldest_unsent"])
+    if lag_ms > max_lag_ms:
+        click.echo(f"spool status: the oldest unsent event is {lag_ms / 1000:.0f} s old", err=True)
+        return FAILED
+    return 0
+
+
+def _read(db: Path) -> dict[str, Any]:
+    with Inspection(db) as spool:
+        streams = spool.streams()
+        skipped = spool.skipped()
+        size = spool.size_bytes()
+    totals = {name: sum(stream[name] for stream in streams) for name in COUNTS}
+    oldest = [stream["oldest_unsent"] for stream in streams if stream["oldest_unsent"]]
+    return {
+        **totals,
+        "oldest_unsent": min(oldest, default=None),
+        "bytes": size,
+        "agent": holder(db),
+        "skipped": skipped,
+        "streams": sorted(streams, key=lambda stream: (-stream["unsent"], stream["group"])),
+    }
+
+
+def _lag_ms(oldest: str | None) -> float:
+    if oldest is None:
+        return 0
+    return (datetime.now(UTC) - datetime.fromisoformat(oldest)).total_seconds() * 1000
+
+
+def _show(db: Path, status: dict[str, Any]) -> None:
+    agent = f"running, pid {status['agent']}" if status["agent"] else "not running"
+    click.echo(f"{db}  {human_bytes(status['bytes'])}  agent {agent}")
+    click.echo("  ".join(f"{status[name]:,} {name}" for name in COUNTS))
+    lost = "  ".join(f"{count:,} {reason}" for reason, count in status["skipped"].items())
+    if lost:
+        click.echo(f"not events: {lost}")
+    if status["streams"]:
+        is_terminal = sys.stdout.isatty()
+        rows = [
+            {
+                **row,
+                "oldest_unsent": _short(row["oldest_unsent"]),
+                "last_delivery": _short(row["last_delivery"]),
+            }
+            for row in status["streams"]
+        ]
+        write_rows(
+            rows,
+            columns=COLUMNS,
+            output_format="table" if is_terminal else "text",
+            text="{group} {stream}  unsent {unsent}  sent {sent}  rejected {rejected}"
+            "  oldest unsent {oldest_unsent}  last delivery {last_delivery}",
+        )
+    for row in status["streams"]:
+        if row["last_error"]:
+            click.echo(f"{row['group']} {row['stream']}: {row['last_error']}")
+
+
+def _short(time: str | None) -> str | None:
+    """
+    To the second, in local time: what a person compares with the clock on the wall.
+    """
+    if time is None:
+        return None
+    return datetime.fromisoformat(time).astimezone().strftime("%m-%d %H:%M:%S")
