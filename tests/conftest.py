@@ -1,0 +1,39 @@
+"""
+Fixtures that several folders share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cloudwatch_endpoint import Endpoint
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    """
+    CloudWatch Logs, strict. Whatever a test does, no request may have been illegal.
+    """
+    with Endpoint() as running:
+        yield running
+        assert running.violations == []
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    """
+    Where a spool may be made.
+    """
+    return tmp_path / "spool" / "spool.db"
+
+
+@pytest.fixture
+def containers(tmp_path: Path) -> Path:
+    """
+    A containers folder, empty.
+    """
+    folder = tmp_path / "containers"
+    folder.mkdir()
+    return folder
