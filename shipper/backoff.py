@@ -1,5 +1,6 @@
 """
-How long to wait: before trying again, and between requests where a rate is asked for.
+How long to wait: before trying again, until the next flush, and between requests where a rate is
+asked for.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-__all__ = ["Backoff", "Pace"]
+__all__ = ["Backoff", "Every", "Pace"]
 
 
 @dataclass(slots=True)
@@ -37,6 +38,33 @@ class Backoff:
         It worked.
         """
         self.failures = 0
+
+
+class Every:
+    """
+    Something that is due every `period_s`, first after one of these; what was missed is not made
+    up for.
+    """
+
+    def __init__(self, period_s: float) -> None:
+        self._period_s = period_s
+        self._due_s = time.monotonic() + period_s
+
+    def pause_s(self) -> float:
+        """
+        Seconds until it is due.
+        """
+        return max(0.0, self._due_s - time.monotonic())
+
+    def is_due(self) -> bool:
+        """
+        Whether it is due now; then the next time is a period from now.
+        """
+        now_s = time.monotonic()
+        if now_s < self._due_s:
+            return False
+        self._due_s = now_s + self._period_s
+        return True
 
 
 class Pace:

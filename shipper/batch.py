@@ -25,6 +25,7 @@ __all__ = [
     "MAX_BATCH_SPAN_MS",
     "MAX_MESSAGE_BYTES",
     "OVERHEAD_BYTES",
+    "acceptable_ms",
     "fit",
     "is_full",
     "pack",
@@ -75,6 +76,13 @@ def pack(runs: Sequence[QueuedRun]) -> int:
 
 
 LIMITS = Limits(pack=pack, fit=fit)
+
+
+def acceptable_ms(now_ms: int) -> tuple[int, int]:
+    """
+    The oldest and the newest timestamp (ms) that the service takes at that moment.
+    """
+    return (now_ms - MAX_AGE_MS, now_ms + MAX_AHEAD_MS)
 
 
 def is_full(events: int, message_bytes: int) -> bool:

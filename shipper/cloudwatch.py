@@ -23,7 +23,13 @@ from typing import Any
 import boto3
 import orjson
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+)
+from botocore.parsers import ResponseParserError
 from isal import igzip
 
 from shipper.errors import ShipperError
@@ -171,9 +177,9 @@ class CloudWatch:
                     client = boto3.Session(region_name=self._region).client(
                         "logs", config=self._config
                     )
-                client.meta.events.register(
-                    "before-call.cloudwatch-logs.PutLogEvents", self._set_body
-                )
+                events = client.meta.events
+                events.register("before-call.cloudwatch-logs.PutLogEvents", self._set_body)
+                events.register("before-parse.cloudwatch-logs", _check_answer)
                 self._client = client
             return self._client
 
@@ -192,6 +198,19 @@ def configured_region() -> str | None:
     except BotoCoreError:
         return None
     return region
+
+
+def _check_answer(response_dict: dict[str, Any], **_: object) -> None:
+    """
+    An answer that was cut off is no answer, nor is one that somebody else gave: botocore would
+    take either for success, and what a 200 says of rejected events would be lost.
+    """
+    announced = response_dict["headers"].get("content-length")
+    actual = len(response_dict["body"])
+    if announced is not None and int(announced) != actual:
+        raise IncompleteReadError(actual_bytes=actual, expected_bytes=int(announced))
+    if response_dict["status_code"] == 200 and not response_dict["body"].startswith(b"{"):
+        raise ResponseParserError("a 200 that is not the service's: a proxy or a portal between?")
 
 
 def _refused(info: dict[str, int], events: int) -> tuple[tuple[int, int, str], ...]:
@@ -228,7 +247,7 @@ def _translated(operation: str) -> Iterator[None]:
         yield
     except ClientError as error:
         raise _from_answer(operation, error) from error
-    except (BotoCoreError, HTTPClientError, OSError) as error:
+    except (BotoCoreError, HTTPClientError, ResponseParserError, OSError) as error:
         name = type(error).__name__
         is_local = "Credential" in name or "Profile" in name or "Token" in name
         action = Action.OPERATOR if is_local else Action.WAIT

@@ -23,8 +23,8 @@ from typing import Protocol
 
 import apsw
 
-from shipper.backoff import Backoff, Pace
-from shipper.batch import LIMITS, MAX_AGE_MS, MAX_AHEAD_MS, is_full
+from shipper.backoff import Backoff, Every, Pace
+from shipper.batch import LIMITS, acceptable_ms, is_full
 from shipper.cloudwatch import Action, DeliveryError, Receipt
 from spool.store import Batch, Store
 
@@ -134,14 +134,11 @@ class Uploader:
         """
         Send every `delay_s`, and full batches at once, until `stop` is set.
         """
-        next_flush_s = time.monotonic() + self._delay_s
+        flush = Every(self._delay_s)
         while not stop.is_set():
-            self._woken.wait(max(0.0, next_flush_s - time.monotonic()))
+            self._woken.wait(flush.pause_s())
             self._woken.clear()
-            is_flush = time.monotonic() >= next_flush_s
-            if is_flush:
-                next_flush_s = time.monotonic() + self._delay_s
-            self._enqueue(everything=is_flush)
+            self._enqueue(everything=flush.is_due())
 
     def send_full_batches(self) -> None:
         """
@@ -225,6 +222,9 @@ class Uploader:
             except apsw.Error as error:
                 log.error("batch %d: the spool cannot be written: %s", batch.id, error)
                 self._retry(batch, STORE_RETRY_S)
+            except Exception:  # whatever it is, the batch waits and the others go on
+                log.exception("batch %d was not sent", batch.id)
+                self._retry(batch, STREAM_CAP_S)
             finally:
                 with self._changed:
                     self._in_flight.discard(batch.id)
@@ -268,9 +268,8 @@ class Uploader:
 
     def _take(self, stream_id: int) -> Batch | None:
         now = now_ms()
-        rejected = self._store.reject_outside(
-            stream_id, oldest_ms=now - MAX_AGE_MS, newest_ms=now + MAX_AHEAD_MS
-        )
+        oldest_ms, newest_ms = acceptable_ms(now)
+        rejected = self._store.reject_outside(stream_id, oldest_ms=oldest_ms, newest_ms=newest_ms)
         if rejected:
             log.warning("stream %d: %d events rejected, too old or too new", stream_id, rejected)
         batch = self._store.take(stream_id, LIMITS, now_ms=now)
@@ -294,10 +293,29 @@ class Uploader:
         except DeliveryError as error:
             self._failed(batch, error)
         else:
-            self._store.settle(
-                batch, request_id=receipt.request_id, now_ms=now_ms(), refused=receipt.refused
-            )
+            self._settle(batch, receipt)
             self._succeeded(batch, receipt)
+
+    def _settle(self, batch: Batch, receipt: Receipt) -> None:
+        """
+        Put on record what has arrived; a full disk is waited for, since to send it again would be
+        to send it twice.
+        """
+        failed = False
+        while True:
+            try:
+                self._store.settle(
+                    batch, request_id=receipt.request_id, now_ms=now_ms(), refused=receipt.refused
+                )
+            except apsw.Error as error:
+                if self._is_closed:
+                    raise
+                if not failed:
+                    log.error("batch %d arrived, which cannot be stored yet: %s", batch.id, error)
+                failed = True
+                time.sleep(STORE_RETRY_S)
+            else:
+                return
 
     def _put(self, batch: Batch) -> Receipt:
         if self._pace:
