@@ -179,7 +179,8 @@ class CloudWatch:
                     )
                 events = client.meta.events
                 events.register("before-call.cloudwatch-logs.PutLogEvents", self._set_body)
-                events.register("before-parse.cloudwatch-logs", _check_answer)
+                events.register("before-parse.cloudwatch-logs", _check_length)
+                events.register("before-parse.cloudwatch-logs.PutLogEvents", _check_body)
                 self._client = client
             return self._client
 
@@ -200,15 +201,21 @@ def configured_region() -> str | None:
     return region
 
 
-def _check_answer(response_dict: dict[str, Any], **_: object) -> None:
+def _check_length(response_dict: dict[str, Any], **_: object) -> None:
     """
-    An answer that was cut off is no answer, nor is one that somebody else gave: botocore would
-    take either for success, and what a 200 says of rejected events would be lost.
+    An answer that was cut off is no answer: botocore would take half of a 200 for success, and
+    what it says of rejected events would be lost.
     """
     announced = response_dict["headers"].get("content-length")
     actual = len(response_dict["body"])
     if announced is not None and int(announced) != actual:
         raise IncompleteReadError(actual_bytes=actual, expected_bytes=int(announced))
+
+
+def _check_body(response_dict: dict[str, Any], **_: object) -> None:
+    """
+    Nor is a 200 that somebody else gave. (The other operations answer with an empty body.)
+    """
     if response_dict["status_code"] == 200 and not response_dict["body"].startswith(b"{"):
         raise ResponseParserError("a 200 that is not the service's: a proxy or a portal between?")
 

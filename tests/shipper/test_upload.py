@@ -78,7 +78,13 @@ def test_group_and_stream_are_made_when_told_that_they_are_missing(
     with uploading(store, cloudwatch):
         wait_until(lambda: sent(store) == 1)
     assert endpoint.messages("group", "web") == ["hello"]
-    assert endpoint.count("DescribeLogGroups") == endpoint.count("DescribeLogStreams") == 0
+    assert [(call.operation, call.outcome) for call in endpoint.calls] == [
+        ("PutLogEvents", "ResourceNotFoundException"),
+        ("CreateLogStream", "ResourceNotFoundException"),
+        ("CreateLogGroup", "ok"),
+        ("CreateLogStream", "ok"),
+        ("PutLogEvents", "ok"),
+    ]
 
 
 def test_a_stream_that_exists_costs_no_create_call(
