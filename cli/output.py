@@ -1,8 +1,9 @@
 """
-Rows to stdout, in one of five formats. Alone imports rich.
+Rows to stdout, in one of five formats; progress on a terminal. Alone imports rich.
 
 Comes in: rows as dictionaries, all with the same keys, one by one. Goes out: text as they come,
-but for `table` and `json`, which need all of them.
+but for `table` and `json`, which need all of them. What moves is shown on a terminal only;
+elsewhere there are plain lines.
 """
 
 from __future__ import annotations
@@ -10,14 +11,33 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
-__all__ = ["human_bytes", "printable", "write_rows"]
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.live import Live
+
+__all__ = [
+    "Screen",
+    "Styled",
+    "counted",
+    "human_bytes",
+    "printable",
+    "progress",
+    "screen",
+    "write_rows",
+]
 
 Row = dict[str, Any]
+
+Styled = str | tuple[str, str]
+"""Text, or text and its style: `bold red`."""
+
+BAR_STYLES = ("cyan", "blue", "yellow", "green")
 
 _ESCAPES = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 9}
 
@@ -90,6 +110,13 @@ def printable(text: str) -> str:
     return text.translate(_ESCAPES)
 
 
+def counted(count: int, noun: str) -> str:
+    """
+    `1 event`, `2,000 events`.
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def human_bytes(count: int) -> str:
     """
     `1.5 MiB`.
@@ -100,3 +127,70 @@ def human_bytes(count: int) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:.1f} TiB"
+
+
+@contextmanager
+def progress(total: int, label: str, *, done: Callable[[], int]) -> Iterator[Callable[[], None]]:
+    """
+    A function to be called now and then: it shows how many of `total` are done, as a bar on
+    stderr. Where that is no terminal it does nothing, and `done` is not asked.
+    """
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - only on a terminal
+    from rich.progress import Progress  # noqa: PLC0415
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda: bar.update(task, completed=done())
+
+
+@contextmanager
+def screen() -> Iterator[Screen]:
+    """
+    Stdout for a command that goes on for a while.
+    """
+    from rich.console import Console  # noqa: PLC0415 - as above
+    from rich.live import Live  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    if not (sys.stdout.isatty() and console.is_terminal):
+        yield Screen(console)
+        return
+    with Live(console=console, transient=True, refresh_per_second=12) as live:
+        yield Screen(console, live)
+
+
+class Screen:
+    """
+    Lines that stay and, on a terminal, bars below them that move.
+    """
+
+    def __init__(self, console: Console, live: Live | None = None) -> None:
+        self._console = console
+        self._live = live
+
+    def say(self, *parts: Styled) -> None:
+        """
+        One line, which stays.
+        """
+        from rich.text import Text  # noqa: PLC0415
+
+        self._console.print(Text.assemble(*parts), soft_wrap=True)
+        sys.stdout.flush()
+
+    def show(self, values: Mapping[str, int], total: int) -> None:
+        """
+        A bar for each value, in place of those before; none for no values.
+        """
+        if self._live is None:
+            return
+        from rich.progress_bar import ProgressBar  # noqa: PLC0415
+        from rich.table import Table  # noqa: PLC0415
+
+        grid = Table.grid(padding=(0, 2))
+        for (label, value), style in zip(values.items(), BAR_STYLES, strict=False):
+            bar = ProgressBar(total, value, width=40, complete_style=style, finished_style=style)
+            grid.add_row(f"   {label}", bar, f"{value:>6,}")
+        self._live.update(grid, refresh=True)

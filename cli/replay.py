@@ -5,10 +5,8 @@ spool replay: send again.
 from __future__ import annotations
 
 import os
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +15,7 @@ import click
 from cli.errors import INTERRUPTED, SOME_UNSENT
 from cli.logs import set_up_logs
 from cli.options import Size, db_option, event_options
-from cli.output import human_bytes
+from cli.output import counted, human_bytes, progress
 from shipper.backoff import Pace
 from shipper.cloudwatch import CloudWatch, configured_region
 from shipper.ec2 import Metadata, find_region
@@ -78,7 +76,7 @@ def command(
       spool replay cloudwatch://eu-west-1 --batch 17 --to-group rescued
     """
     _check_target(to_group, to_stream)
-    parsed = parse_route(route, os.environ) if route or "ROUTE_URIS" in os.environ else Route()
+    parsed = parse_route(route, os.environ)
     set_up_logs("text", debug=parsed.debug)
     with Store(db, create=False) as store, stopping_on_signals() as stop, ExitStack() as held:
         selection = Selection(
@@ -131,6 +129,9 @@ class _Work:
     def left(self) -> int:
         return self.store.unsent(self.streams)
 
+    def done(self) -> int:
+        return self.total - self.left()
+
 
 def _check_target(group: str | None, stream: str | None) -> None:
     for what, name, legal in (("group", group, legal_group), ("stream", stream, legal_stream)):
@@ -177,7 +178,7 @@ def _send(work: _Work, route: Route, pace: Pace | None) -> bool:
     )
     work.stop.wakes(uploader.wake)
     uploader.start()
-    with _progress(work) as show:
+    with progress(work.total, "sending", done=work.done) as show:
         is_done = uploader.drain(give_up_s=GIVE_UP_S, stop=work.stop.event, on_progress=show)
         uploader.finish(FINISH_S if work.stop.event.is_set() else 0)
         show()
@@ -188,7 +189,7 @@ def _watch(work: _Work, agent: int) -> bool:
     click.echo(f"the agent (pid {agent}) sends them", err=True)
     least = work.left()
     progress_s = time.monotonic()
-    with _progress(work) as show:
+    with progress(work.total, "sending", done=work.done) as show:
         while least and time.monotonic() - progress_s < GIVE_UP_S:
             if work.stop.event.wait(WATCH_S):
                 return False
@@ -199,25 +200,10 @@ def _watch(work: _Work, agent: int) -> bool:
     return least == 0
 
 
-@contextmanager
-def _progress(work: _Work) -> Iterator[Callable[[], None]]:
-    """
-    A bar on a terminal, nothing elsewhere.
-    """
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console  # noqa: PLC0415 - only on a terminal
-    from rich.progress import Progress  # noqa: PLC0415
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("sending", total=work.total)
-        yield lambda: bar.update(task, completed=work.total - work.left())
-
-
 def _tell_amount(verb: str, amount: replay.Amount) -> None:
     click.echo(
-        f"{verb} {amount.events:,} events of {amount.streams} streams, {human_bytes(amount.bytes)}",
+        f"{verb} {counted(amount.events, 'event')} of {counted(amount.streams, 'stream')}, "
+        f"{human_bytes(amount.bytes)}",
         err=True,
     )
 

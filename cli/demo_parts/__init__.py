@@ -1,0 +1,3 @@
+"""
+The parts of `spool demo`: what logs, what receives, what stands between, and what happens.
+"""
