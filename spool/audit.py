@@ -46,8 +46,14 @@ def audit(store: Store) -> list[str]:
     """
     What is wrong with the file, in plain words.
     """
-    with store.transaction() as db:  # one moment in time, also beside a running agent
-        return [*_integrity(db), *_accounts(db)]
+    with store.reading() as db:
+        db.execute("BEGIN")  # one moment in time; an agent beside it goes on writing
+        try:
+            return _integrity(db) or _accounts(db)
+        except apsw.CorruptError as error:
+            return [f"damaged: {error}"]
+        finally:
+            db.execute("ROLLBACK")
 
 
 def _integrity(db: apsw.Connection) -> list[str]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -55,26 +56,29 @@ class Inspection:
     """
 
     def __init__(self, path: Path) -> None:
-        if not path.is_file():
-            raise SpoolUnusable(
-                f"{path}: no spool here; `spool run` makes one, or give another path with --db"
-            )
         self.path = path
-        self._claim = claim_driver(path, "sqlite3")
         try:
-            self._connection = sqlite3.connect(
-                f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, isolation_level=None
-            )
-            self._database = Database(self._connection)
-            self._check_version()
+            if not path.is_file():
+                raise SpoolUnusable(
+                    f"{path}: no spool here; `spool run` makes one, or give another path with --db"
+                )
+            self._claim = claim_driver(path, "sqlite3")
+        except OSError as error:
+            raise _unreadable(path, error.strerror) from error
+        with ExitStack() as undo:
+            undo.callback(release_driver, self._claim)
+            try:
+                self._connection = sqlite3.connect(
+                    f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, isolation_level=None
+                )
+                undo.callback(self._connection.close)
+                self._database = Database(self._connection)
+                self._check_version()
+            except sqlite3.Error as error:
+                raise self._unusable(error) from error
             self._connection.create_function("iso", 1, _iso, deterministic=True)
             self._connection.create_function("regexp", 2, _matches, deterministic=True)
-        except sqlite3.Error as error:
-            release_driver(self._claim)
-            raise self._unusable(error) from error
-        except SpoolError:
-            self.close()
-            raise
+            undo.pop_all()
 
     def close(self) -> None:
         """
@@ -174,9 +178,13 @@ class Inspection:
             return NotASpool(
                 f"{self.path}: not a spool (it holds something else); give another path with --db"
             )
-        return SpoolUnusable(
-            f"{self.path}: cannot be read ({error}); check its owner and that of its folder"
-        )
+        return _unreadable(self.path, error)
+
+
+def _unreadable(path: Path, reason: object) -> SpoolUnusable:
+    return SpoolUnusable(
+        f"{path}: cannot be read ({reason}); check its owner and that of its folder"
+    )
 
 
 def _iso(timestamp_ms: int | None) -> str | None:
@@ -185,7 +193,8 @@ def _iso(timestamp_ms: int | None) -> str | None:
     """
     if timestamp_ms is None:
         return None
-    moment = datetime.fromtimestamp(timestamp_ms / 1000, UTC)
+    moment = datetime.fromtimestamp(timestamp_ms // 1000, UTC)
+    moment = moment.replace(microsecond=timestamp_ms % 1000 * 1000)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
 from types import TracebackType
 
 from spool.errors import SpoolHeld, SpoolUnusable
 
 __all__ = ["ShipperLock", "holder"]
+
+LOOK_S = 0.5
+"""How long to wait for a lock that no shipper seems to have: one who looks has it for a moment."""
 
 
 def _lock_path(spool: Path) -> Path:
@@ -34,17 +38,17 @@ class ShipperLock:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
             self._descriptor = os.open(_lock_path(spool), flags, 0o600)
         except OSError as error:
-            raise SpoolUnusable(
-                f"{spool}: its folder cannot be written ({error.strerror}); "
-                "check its owner, or give another path with --db"
-            ) from error
+            raise _unwritable(spool, error) from error
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            _lock(self._descriptor, spool)
+            length = os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)
+            os.ftruncate(self._descriptor, length)
+        except OSError as error:
             os.close(self._descriptor)
-            raise SpoolHeld(str(spool), holder(spool)) from error
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)
+            raise _unwritable(spool, error) from error
+        except SpoolHeld:
+            os.close(self._descriptor)
+            raise
 
     def release(self) -> None:
         """
@@ -75,9 +79,30 @@ def holder(spool: Path) -> int | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        text = os.pread(descriptor, 32, 0).strip()
+        text, _, _ = os.pread(descriptor, 32, 0).partition(b"\n")
         return int(text) if text.isdigit() else None
     else:
         return None
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int, spool: Path) -> None:
+    deadline_s = time.monotonic() + LOOK_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            pid = holder(spool)
+            if pid is not None or time.monotonic() >= deadline_s:
+                raise SpoolHeld(str(spool), pid) from error
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _unwritable(spool: Path, error: OSError) -> SpoolUnusable:
+    return SpoolUnusable(
+        f"{spool}: its folder cannot be written ({error.strerror}); "
+        "check its owner, or give another path with --db"
+    )

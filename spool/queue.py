@@ -228,9 +228,13 @@ def _events_of(db: apsw.Connection, runs: Sequence[QueuedRun]) -> list[tuple[int
 
 def _ends_before(runs: Sequence[QueuedRun], others: Sequence[QueuedRun]) -> bool:
     """
-    Whether no event of `others` belongs before one of `runs`; `others` begin in order of time.
+    Whether no event of `others` belongs before one of `runs`; `others` begin in order of time, and
+    of equal ones the first stored is first.
     """
-    return not others or max(run.last_timestamp for run in runs) <= others[0].first_timestamp
+    if not others:
+        return True
+    end = max((run.last_timestamp, run.last_id) for run in runs)
+    return end < (others[0].first_timestamp, others[0].first_id)
 
 
 def _take_runs(db: apsw.Connection, stream_id: int, runs: Sequence[QueuedRun]) -> Taken:

@@ -59,14 +59,15 @@ def newest_id(store: Store) -> int:
 
 def stream_ids(store: Store, selection: Selection) -> set[int]:
     """
-    The streams that a selection names by group and stream, whatever is in them.
+    The streams in which a selection has events.
     """
+    condition, values = selection.sql()
     with store.reading() as db:
         rows = select(
             db,
-            "SELECT id FROM stream WHERE log_group = coalesce(?, log_group)"
-            " AND log_stream = coalesce(?, log_stream)",
-            (selection.group, selection.stream),
+            "SELECT id FROM stream WHERE (log_group, log_stream) IN"
+            f" (SELECT log_group, log_stream FROM events WHERE {condition})",
+            values,
         )
     return {row[0] for row in rows}
 
@@ -87,6 +88,7 @@ def copy(store: Store, selection: Selection, *, group: str | None, stream: str |
     The old ones stay as they are. Returns the ids of the streams that got some; durable slice by
     slice.
     """
+    slices = _slices(store, selection)
     condition, values = selection.sql()
     with store.reading() as db:
         streams = select(
@@ -95,7 +97,7 @@ def copy(store: Store, selection: Selection, *, group: str | None, stream: str |
     targets = {
         store.stream_id(*old): store.stream_id(group or old[0], stream or old[1]) for old in streams
     }
-    for ids in _slices(store, selection):
+    for ids in slices:
         _copy_slice(store, selection, ids, targets)
     return set(targets.values())
 
@@ -142,7 +144,8 @@ def _copy_slice(
     store: Store, selection: Selection, ids: tuple[int, int], targets: dict[int, int]
 ) -> None:
     with store.transaction() as db:
-        chosen = _chosen(db, selection, ids)
+        # beside a running agent a stream may have its first sent event only now: it was not meant
+        chosen = [row for row in _chosen(db, selection, ids) if row[1] in targets]
         for target in sorted(set(targets.values())):
             copied = [(target, row[0]) for row in chosen if targets[row[1]] == target]
             if copied:

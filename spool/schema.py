@@ -27,7 +27,15 @@ import apsw
 
 from spool.errors import NewerSpool, NotASpool, SpoolUnusable, TwoDrivers
 
-__all__ = ["MAX_BATCH_EVENTS", "VERSION", "claim_driver", "connect", "release_driver", "select"]
+__all__ = [
+    "MAX_BATCH_EVENTS",
+    "VERSION",
+    "claim_driver",
+    "connect",
+    "prepare_place",
+    "release_driver",
+    "select",
+]
 
 VERSION = 1
 """Kept in the file as `user_version`."""
@@ -208,14 +216,37 @@ def release_driver(claim: tuple[int, int]) -> None:
             del _open_files[claim]
 
 
-def connect(path: Path, *, create: bool) -> apsw.Connection:
+def prepare_place(path: Path, *, create: bool) -> None:
     """
-    A connection for writing to the spool at `path`, made first if `create` and nothing is there
-    (file 0600, folder 0700).
+    See that a file is there, made if `create` (file 0600, folder 0700). An existing one is not
+    opened here: to close it again would drop the locks that another connection of this process
+    holds on it.
+
+    Raises `SpoolUnusable`.
+    """
+    try:
+        if path.is_dir():
+            raise SpoolUnusable(f"{path}: is a folder; give the path of a file with --db")
+        if create and not path.exists():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        path.stat()
+    except FileNotFoundError as error:
+        raise SpoolUnusable(
+            f"{path}: no spool here; `spool run` makes one, or give another path with --db"
+        ) from error
+    except OSError as error:
+        raise _unwritable(path, error.strerror) from error
+    if not (os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK)):
+        raise _unwritable(path, "no permission")
+
+
+def connect(path: Path) -> apsw.Connection:
+    """
+    A connection for writing to the spool at `path`; an empty file there becomes one.
 
     Raises `SpoolUnusable`, `NotASpool` or `NewerSpool`; then the file is as it was.
     """
-    _prepare_place(path, create=create)
     try:
         connection = apsw.Connection(str(path))
         try:
@@ -237,31 +268,12 @@ def select(db: apsw.Connection, sql: str, values: Any = ()) -> list[Any]:
     return db.execute(sql, values).fetchall()
 
 
-def _prepare_place(path: Path, *, create: bool) -> None:
-    """
-    See that a file is there. An existing one is not opened here: to close it again would drop
-    the locks that another connection of this process holds on it.
-    """
-    try:
-        if path.is_dir():
-            raise SpoolUnusable(f"{path}: is a folder; give the path of a file with --db")
-        if create and not path.exists():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-        path.stat()
-    except FileNotFoundError as error:
-        raise SpoolUnusable(
-            f"{path}: no spool here; `spool run` makes one, or give another path with --db"
-        ) from error
-    except OSError as error:
-        raise _unwritable(path, error.strerror) from error
-    if not (os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK)):
-        raise _unwritable(path, "no permission")
-
-
 def _configure(connection: apsw.Connection, path: Path) -> None:
     connection.set_busy_timeout(BUSY_TIMEOUT_MS)
+    # until it is known to be ours: who closes a file last moves its write-ahead log into it
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     version = _version(connection, path)
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
     for pragma in (
         f"page_size = {PAGE_BYTES}",  # before the first table: it is for good
         "auto_vacuum = INCREMENTAL",
@@ -285,7 +297,7 @@ def _version(connection: apsw.Connection, path: Path) -> int:
     version = connection.pragma("user_version")
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
     if application_id != APPLICATION_ID:
-        if tables or version:
+        if tables or version or application_id:
             raise _not_a_spool(path)
         return 0
     if version > VERSION:

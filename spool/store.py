@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,7 @@ from types import TracebackType
 import apsw
 
 from spool import queue
-from spool.schema import claim_driver, connect, release_driver, select
+from spool.schema import claim_driver, connect, prepare_place, release_driver, select
 
 __all__ = ["Batch", "Chunk", "Event", "Store", "Waiting"]
 
@@ -87,9 +87,14 @@ class Store:
 
     def __init__(self, path: Path, *, create: bool = True) -> None:
         self.path = path
-        self._writer = connect(path, create=create)
-        self._claim = claim_driver(path, "apsw")
-        self._reader = connect(path, create=False)
+        prepare_place(path, create=create)
+        with ExitStack() as undo:
+            self._claim = claim_driver(path, "apsw")
+            undo.callback(release_driver, self._claim)
+            self._writer = connect(path)
+            undo.callback(self._writer.close)
+            self._reader = connect(path)
+            undo.pop_all()
         self._writer_lock = threading.RLock()
         self._reader_lock = threading.Lock()
         self._names = _Names()
