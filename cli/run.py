@@ -15,6 +15,7 @@ from cli.options import Duration, db_option
 from shipper.agent import Settings, run
 from shipper.cloudwatch import configured_region
 from shipper.ec2 import Metadata, find_region
+from shipper.naming import Namer, host_name
 from shipper.route import parse_delay_s, parse_route
 
 __all__ = ["command"]
@@ -102,12 +103,8 @@ def command(
     parsed = parse_route(route, os.environ)
     set_up_logs(log_format, debug=parsed.debug)
     delay_s = parsed.delay_s if delay is None else parse_delay_s(delay, "in --delay")
-    region = find_region(
-        parsed,
-        Metadata(os.environ, use_ec2=parsed.use_ec2),
-        environ=os.environ,
-        configured=configured_region,
-    )
+    metadata = Metadata(os.environ, use_ec2=parsed.use_ec2)
+    region = find_region(parsed, metadata, environ=os.environ, configured=configured_region)
     if source == "files" and not containers_dir.exists() and once:
         raise WrongUsage(f"{containers_dir}: no such folder; give Docker's with --containers-dir")
     settings = Settings(
@@ -120,5 +117,12 @@ def command(
         concurrency=concurrency,
         use_gzip=use_gzip,
         once=once,
+        namer=Namer(
+            group_template=parsed.group_template,
+            stream_template=parsed.stream_template,
+            host=host_name(),
+            instance_id=lambda: metadata.instance_id() or "",
+            region=lambda: region,
+        ),
     )
     return 0 if run(settings) else SOME_UNSENT

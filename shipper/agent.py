@@ -17,7 +17,7 @@ import apsw
 
 from shipper.capture import Source, capture
 from shipper.cloudwatch import CloudWatch
-from shipper.naming import host_name, name_target
+from shipper.naming import Namer
 from shipper.sources.json_file import JsonFileSource
 from shipper.stopping import Stop, stopping_on_signals
 from shipper.upload import Uploader, now_ms
@@ -53,6 +53,7 @@ class Settings:
     concurrency: int
     use_gzip: bool
     once: bool
+    namer: Namer
 
 
 def run(settings: Settings) -> bool:
@@ -144,10 +145,7 @@ class _Agent:
 def _make_source(settings: Settings, store: Store) -> Source | None:
     if settings.source == "none":
         return None
-    host = host_name()
-    return JsonFileSource(
-        settings.containers_dir, store, lambda container: name_target(container, host=host)
-    )
+    return JsonFileSource(settings.containers_dir, store, settings.namer.target)
 
 
 def _allow_many_files() -> None:

@@ -1,0 +1,145 @@
+"""
+Which containers are collected and from where, by logspout's rules, and why the others are not.
+
+Comes in: a container, the route's filters, what `--source` says. Goes out: a `Choice`. Names and
+labels come from containers: no pattern is made of them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+from shipper.containers import Container
+from shipper.route import Route
+
+__all__ = ["Choice", "Chooser", "own_container_id", "path_match"]
+
+MOUNTINFO = Path("/proc/self/mountinfo")
+_OWN_MOUNTS = ("/etc/hostname", "/etc/hosts", "/etc/resolv.conf")
+_ID_IN_PATH = re.compile(r"/containers/([0-9a-f]{64})/")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """
+    The source that collects a container, None where none does, and the reason in plain words.
+    """
+
+    source: Literal["files", "api"] | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chooser:
+    """
+    The rules of one agent: its route's filters, its `--source`, its own container.
+    """
+
+    route: Route
+    source: str
+    own_id: str | None
+
+    def choose(self, container: Container) -> Choice:
+        """
+        Where a container's lines come from, if anywhere.
+        """
+        why_not = _why_not(container, self.route, self.own_id)
+        if why_not:
+            return Choice(None, why_not)
+        if container.log_driver == "none":
+            return Choice(None, "its log driver is none: there is nothing to read")
+        if self.source == "api":
+            return Choice("api", "through the Engine API, as --source says")
+        if container.log_driver == "json-file":
+            return Choice("files", "its json-file log on disk")
+        if self.source == "files":
+            return Choice(
+                None,
+                f"its log driver is {container.log_driver}, which leaves no json-file; "
+                "--source auto reads it through the Engine API",
+            )
+        return Choice("api", f"its log driver is {container.log_driver}: through the Engine API")
+
+
+def _why_not(container: Container, route: Route, own_id: str | None) -> str | None:
+    if container.id == own_id:
+        return "it is this agent's own container"
+    if container.tty and not route.allow_tty:
+        return "it has a terminal; set ALLOW_TTY=true to collect it"
+    if container.env.get("LOGSPOUT", "").lower() == "ignore":
+        return "its environment has LOGSPOUT=ignore"
+    for label, value in route.exclude_labels:
+        if container.labels.get(label, "\0").lower() == value.lower():
+            return f"its label {label} is {value} (EXCLUDE_LABEL)"
+    return _why_filtered(container, route)
+
+
+def _why_filtered(container: Container, route: Route) -> str | None:
+    if route.filter_id and not container.id.startswith(route.filter_id):
+        return f"its id does not begin with {route.filter_id} (filter.id)"
+    if route.filter_name and not path_match(route.filter_name, container.name):
+        return f"its name does not match {route.filter_name} (filter.name)"
+    for entry in route.filter_labels:
+        label, _, pattern = entry.partition(":")
+        if pattern and not path_match(pattern, container.labels.get(label, "")):
+            return f"its label {label} does not match {pattern} (filter.labels)"
+    return None
+
+
+def path_match(pattern: str, text: str) -> bool:
+    """
+    Go's path.Match: `*` and `?` stop at a slash, `[^a]` negates, a backslash quotes.
+
+    A pattern that is none matches nothing, as there.
+    """
+    expression = _compiled(pattern)
+    return expression is not None and expression.fullmatch(text) is not None
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: str) -> re.Pattern[str] | None:
+    token = re.compile(r"\*+|\?|\\(.)|\[(\^?)((?:\\.|[^\\\]])+)\]|([^*?\\\[])", re.DOTALL)
+    parts: list[str] = []
+    position = 0
+    while position < len(pattern):
+        match = token.match(pattern, position)
+        if match is None:
+            return None
+        parts.append(_translated(match))
+        position = match.end()
+    try:
+        return re.compile("".join(parts), re.DOTALL)
+    except re.error:
+        return None
+
+
+def _translated(match: re.Match[str]) -> str:
+    quoted, negation, members, plain = match.groups()
+    if members is not None:
+        return "[" + negation + re.sub(r"([\[&~|])", r"\\\1", members) + "]"
+    if match[0][0] == "*":
+        return "[^/]*"
+    return "[^/]" if match[0] == "?" else re.escape(quoted or plain)
+
+
+def own_container_id() -> str | None:
+    """
+    The id of the container that this process runs in; None outside of Docker.
+
+    Docker mounts a container's own files over these three; other containers' ids may stand in other
+    lines where their folders are mounted.
+    """
+    try:
+        lines = MOUNTINFO.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    for fields in (line.split() for line in lines):
+        if len(fields) > 4 and fields[4] in _OWN_MOUNTS:
+            found = _ID_IN_PATH.search(fields[3])
+            if found:
+                return found[1]
+    return None
