@@ -12,13 +12,14 @@ from __future__ import annotations
 import logging
 import os
 import re
+import threading
 import zlib
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from isal import igzip
+from isal import igzip, igzip_lib
 
 __all__ = ["ContainerFiles", "Place"]
 
@@ -30,8 +31,15 @@ READ_BYTES = 1_000_000
 MAX_LINE_BYTES = 16 * 1024 * 1024
 """Docker's records are under 100 KB (16,384 bytes, escaped); what is longer than this is damage."""
 
+MAX_NEWER_FILES = 8
+"""So many files are held behind the one that is read, when the engine rotates faster than that."""
+
+DAMAGED_GZ = (EOFError, OSError, zlib.error, cast(type[Exception], igzip_lib.error))
+"""What reading a compressed file raises that was cut off, or is none."""
+
 HEAD_BYTES = 4_096
-"""So much of the first record tells one file from another; its time is in it, or its text is."""
+MAX_HEAD_BYTES = 256 * 1024
+"""The first record tells one file from another; as a rule it is short. Its time is at its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +79,12 @@ class LogFile:
 
     def seek(self, offset: int) -> None:
         """
-        Read on from `offset`, which is at the start of a line.
+        Read on from `offset`, which is at the start of a line; in a compressed file, further on.
         """
-        if self._text:
-            self._text.seek(offset)
-            self._rest = b""
-        self.offset = offset
+        if not self._text:
+            self.offset = offset
+        while self.offset < offset and (data := self._peek(min(READ_BYTES, offset - self.offset))):
+            self._advance(len(data))
 
     def was_replaced(self) -> bool:
         """
@@ -86,9 +94,17 @@ class LogFile:
         if self._text:
             return False
         if self.head and self.offset <= os.fstat(self._file.fileno()).st_size:
-            return self._digest_head() != self.head
+            before, self.head = self.head, self._digest_head()
+            return self.head != before
         self.head = self._digest_head()
         return self.offset > 0
+
+    def learn_head(self) -> str:
+        """
+        The head, also of a file that was empty when it was opened.
+        """
+        self.head = self.head or self._digest_head()
+        return self.head
 
     def read_lines(self) -> bytes:
         """
@@ -97,14 +113,18 @@ class LogFile:
         data = self._peek(READ_BYTES)
         end = data.rfind(b"\n") + 1
         while not end and len(data) >= READ_BYTES:
-            longer = self._peek(2 * len(data))
-            if len(longer) == len(data):
-                break
             if len(data) > MAX_LINE_BYTES:
-                return self._skip(data)
+                self._skip(len(data))
+                longer = self._peek(READ_BYTES)
+            else:
+                longer = self._peek(2 * len(data))
+                if len(longer) == len(data):
+                    break
             data = longer
             end = data.rfind(b"\n") + 1
         self._advance(end)
+        if end:
+            self.learn_head()  # they may have come since the file was found empty
         return data[:end]
 
     def has_rest(self) -> bool:
@@ -119,13 +139,12 @@ class LogFile:
         """
         return self.offset if self._text else os.fstat(self._file.fileno()).st_size
 
-    def _skip(self, data: bytes) -> bytes:
+    def _skip(self, count: int) -> None:
         """
         Pass over a piece of something that is no line; what follows is read as usual.
         """
-        self.torn_bytes += len(data)
-        self._advance(len(data))
-        return b""
+        self.torn_bytes += count
+        self._advance(count)
 
     def _peek(self, count: int) -> bytes:
         if not self._text:
@@ -133,7 +152,7 @@ class LogFile:
         while len(self._rest) < count:
             try:
                 more = self._text.read(count - len(self._rest))
-            except (EOFError, OSError, zlib.error):
+            except DAMAGED_GZ:
                 break  # cut off: what there is of it counts
             if not more:
                 break
@@ -146,14 +165,16 @@ class LogFile:
             self._rest = self._rest[count:]
 
     def _digest_head(self) -> str:
-        if self._text:
-            head = self._peek(HEAD_BYTES)
-        else:
-            head = os.pread(self._file.fileno(), HEAD_BYTES, 0)
+        head = self._peek_head(HEAD_BYTES)
+        if b"\n" not in head:
+            head = self._peek_head(MAX_HEAD_BYTES)
         line, newline, _ = head.partition(b"\n")
-        if not newline and len(head) < HEAD_BYTES:
+        if not newline and len(head) < MAX_HEAD_BYTES:
             return ""
         return blake2b(line, digest_size=8).hexdigest()
+
+    def _peek_head(self, count: int) -> bytes:
+        return self._peek(count) if self._text else os.pread(self._file.fileno(), count, 0)
 
 
 class ContainerFiles:
@@ -171,28 +192,50 @@ class ContainerFiles:
         self.torn = 0
         self.place = place
         self._current: LogFile | None = None
+        self._newer: list[LogFile] = []
+        self._lock = threading.Lock()  # guards these two: hold_newer comes from another thread
 
     def close(self) -> None:
         """
-        Give the descriptor back.
+        Give the descriptors back.
         """
-        if self._current:
-            self._current.close()
+        with self._lock:
+            for file in [self._current, *self._newer]:
+                if file:
+                    file.close()
             self._current = None
+            self._newer.clear()
 
     def hold(self) -> bool:
         """
         Hold a file open, so that what is in it can be read whatever becomes of its name.
         """
-        if not self._current:
-            self._current = self._open_first()
-        return self._current is not None
+        with self._lock:
+            if not self._current:
+                self._current = self._open_first()
+            return self._current is not None
+
+    def hold_newer(self) -> None:
+        """
+        Hold the files that followed, too, before the next rotations remove them: the engine can
+        rotate faster than lines are stored. May be called from any thread.
+        """
+        with self._lock:
+            newest = self._newer[-1] if self._newer else self._current
+            if newest is None or len(self._newer) >= MAX_NEWER_FILES:
+                return
+            if self._is_rotated(newest):
+                following = self._following(newest)
+                room = MAX_NEWER_FILES - len(self._newer)
+                self._newer += following[:room]
+                for other in following[room:]:
+                    other.close()
 
     def read_lines(self) -> bytes:
         """
         The next whole lines; empty where there are none yet. `place` is behind them on return.
         """
-        if not self.hold():
+        if not self._current and not self.hold():
             return b""
         for _ in range(1000):  # files; so many never are, but names may change under us
             file = cast(LogFile, self._current)
@@ -230,29 +273,34 @@ class ContainerFiles:
 
     def _go_on(self, file: LogFile) -> bool:
         """
-        Hold the file that followed `file`; False where it cannot be had yet.
+        Read the file that followed `file`; False where it cannot be had yet.
         """
-        following = self._following(file)
-        if following is None:
-            return False
-        if file.has_rest():
-            self.torn += 1
-        file.close()
-        self._current = following
-        return True
+        self.hold_newer()
+        with self._lock:
+            if not self._newer:
+                return False
+            if file.has_rest():
+                self.torn += 1
+            file.close()
+            self._current = self._newer.pop(0)
+            return True
 
-    def _following(self, file: LogFile) -> LogFile | None:
+    def _following(self, file: LogFile) -> list[LogFile]:
+        """
+        All files behind `file`, oldest first.
+        """
         files = self._open_all()
-        known = [
-            index
-            for index, other in enumerate(files)
-            if other.identity == file.identity or (file.head and other.head == file.head)
-        ]
+        head = file.learn_head()
+        same = [n for n, other in enumerate(files) if other.identity == file.identity]
+        compressed = [n for n, other in enumerate(files) if _is_gz(other.path)]
+        known = same or [n for n in compressed if head and files[n].head == head]
         wanted = known[-1] + 1 if known else 0
-        if not known:
+        if files and not known:
             log.warning("%s was rotated away; lines behind it may be lost", file.path)
             self.lost += 1
-        return _keep(files, wanted)
+        for other in files[:wanted]:
+            other.close()
+        return files[wanted:]
 
     def _open_first(self) -> LogFile | None:
         files = self._open_all()

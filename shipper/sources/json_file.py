@@ -13,6 +13,7 @@ lines there are. A slow re-scan stands behind both, for what a full inotify queu
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -20,7 +21,9 @@ from time import monotonic, sleep
 
 import orjson
 from watchdog.events import (
+    DirCreatedEvent,
     FileModifiedEvent,
+    FileMovedEvent,
     FileOpenedEvent,
     FileSystemEvent,
     FileSystemEventHandler,
@@ -69,7 +72,7 @@ class JsonFileSource:
         self._store = store
         self._name = name
         self._logs: dict[str, _ContainerLog] = {}
-        self._bell = _Bell(folder)
+        self._bell = _Bell(folder, on_open=self._hold_newer)
 
     def readings(self, stop: threading.Event, *, once: bool = False) -> Iterator[Reading]:
         """
@@ -126,6 +129,14 @@ class JsonFileSource:
             if known is None:
                 known = self._logs[folder.name] = _ContainerLog(folder, self._store, self._name)
             known.refresh()
+
+    def _hold_newer(self, path: str) -> None:
+        """
+        A log file was opened, maybe as the first one was rotated away. Called by watchdog.
+        """
+        container_log = self._logs.get(Path(path).parent.name)
+        if container_log and path.endswith("-json.log"):
+            container_log.files.hold_newer()
 
     def _read_all(self) -> Generator[Reading, None, int]:
         """
@@ -187,6 +198,8 @@ class _ContainerLog:
             self._configure(read_container(self._folder))
 
     def _configure(self, container: Container) -> None:
+        if self._joiner and container.problem:
+            return  # `docker rm` takes the configuration first; its last lines keep their stream
         target = self._name(container)
         stream_id = self._store.stream_id(target.group, target.stream)
         self._running = container.running
@@ -247,14 +260,17 @@ class _ContainerLog:
 
 class _Bell(FileSystemEventHandler):
     """
-    Rings when a file under a folder is opened (a new one always is) or, while armed, written to.
+    Rings when a file under a folder is opened (a new one always is), is renamed (so Docker replaces
+    a configuration, some ms after it opened the new one) or, while armed, is written to. A new
+    folder rings too: what was opened in it before it was watched does not.
 
     Where the system has no more inotify watches to give it never arms, and the files are looked
     at as often as when lines come.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, on_open: Callable[[str], None]) -> None:
         self._folder = folder
+        self._on_open = on_open
         self._rung = threading.Event()
         self._new_file = False
         self._written = False
@@ -266,8 +282,9 @@ class _Bell(FileSystemEventHandler):
         """
         Called by watchdog.
         """
-        if isinstance(event, FileOpenedEvent):
+        if isinstance(event, FileOpenedEvent | FileMovedEvent | DirCreatedEvent):
             self._new_file = True
+            self._on_open(os.fsdecode(event.src_path))
         else:
             self._written = True
         self.ring()
@@ -280,10 +297,11 @@ class _Bell(FileSystemEventHandler):
 
     def is_new_file(self) -> bool:
         """
-        Whether a file was opened since this was last asked; always, where that cannot be known.
+        Whether a file was opened or renamed since this was last asked; always, where that cannot
+        be known.
         """
         if self._openings is None:
-            self._openings = self._observe(FileOpenedEvent)
+            self._openings = self._observe(FileOpenedEvent, FileMovedEvent, DirCreatedEvent)
             return True
         seen, self._new_file = self._new_file, False
         return seen
@@ -331,12 +349,12 @@ class _Bell(FileSystemEventHandler):
         _stop(self._openings)
         self._openings = None
 
-    def _observe(self, kind: type[FileSystemEvent]) -> BaseObserver | None:
+    def _observe(self, *kinds: type[FileSystemEvent]) -> BaseObserver | None:
         if self._failed or not self._folder.is_dir():
             return None
         observer = Observer()
         try:
-            observer.schedule(self, str(self._folder), recursive=True, event_filter=[kind])
+            observer.schedule(self, str(self._folder), recursive=True, event_filter=[*kinds])
             observer.start()
         except OSError as error:
             self._failed = True

@@ -13,7 +13,8 @@ the time of the first; the parts of stdout and of stderr may stand between each 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -26,7 +27,11 @@ from spool.store import Event
 __all__ = ["Joiner", "Open", "split_message"]
 
 RECORD_START = b'{"log":"'
-"""Inside a record this cannot stand: its quotes would be escaped."""
+"""Inside a record this stands only where an attribute has that name: quotes in text are escaped."""
+
+PIECE_ENDS = re.compile(rb'\0+|(?<!"attrs":)(?=\{"log":")')
+
+PART_BYTES = 16_384
 
 MAX_KNOWN_SECONDS = 4_096
 
@@ -101,6 +106,28 @@ class Joiner:
                 pass  # something on these lines is out of the ordinary: look at each
         return [event for line in data.split(b"\n") if line for event in self._read_line(line)]
 
+    def read_records(self, records: Iterable[tuple[str, str, str]]) -> list[Event]:
+        """
+        The events that end in these records: (text with its newline if it has one, stream, time).
+
+        A record without newline ends its message where it is shorter than Docker's parts are.
+        """
+        events: list[Event] = []
+        for text, stream, time in records:
+            try:
+                event = self._event(stream, time, text[:-1])
+            except (ValueError, LookupError):
+                self.damaged += 1
+                continue
+            if 1 < len(text) < PART_BYTES and text[-1] == "\n" and stream not in self.open:
+                events.append(event)
+                continue
+            complete = text.endswith("\n")
+            if not complete and len(text.encode()) < PART_BYTES:
+                text, complete = text + "\n", True  # noqa: PLW2901
+            events.extend(self._read_record(text, stream, time, complete=complete))
+        return events
+
     def flush(self) -> list[Event]:
         """
         What is open, as messages: their ends will not come.
@@ -130,8 +157,8 @@ class Joiner:
             blank = sum(record["log"] == "\n" for record in records)
         if len(events) + blank < len(records) or len(data) > MAX_MESSAGE_BYTES:
             raise ValueError("partial or very long messages among them")
-        if data.count(RECORD_START) != len(records):
-            raise ValueError("other things than records among them")
+        if data.count(b"\n") != len(records) or data.count(RECORD_START) < len(records):
+            raise ValueError("lines that are no records by themselves")
         self.blank += blank
         return events
 
@@ -193,16 +220,9 @@ def _pieces(line: bytes) -> list[bytes]:
     What on a line may be records: one as a rule; after a crash, or in a hole of NULs that a
     truncation left, several, or one behind a piece of another.
     """
-    starts = []
-    start = line.find(RECORD_START)
-    while start >= 0:
-        starts.append(start)
-        start = line.find(RECORD_START, start + 1)
-    if not starts:
-        return [line] if line.strip(b"\0") else []
-    before = line[: starts[0]].strip(b"\0")
-    records = [line[a:b] for a, b in zip(starts, [*starts[1:], len(line)], strict=True)]
-    return [before, *records] if before else records
+    if line.find(RECORD_START, 1) < 0 and b"\0" not in line:
+        return [line]
+    return [piece for piece in PIECE_ENDS.split(line) if piece]
 
 
 def split_message(text: str) -> list[str]:

@@ -54,8 +54,9 @@ class TextSource:
             lines = (rest + data).split(b"\n")
             rest = lines.pop()
             if not data or len(rest) > MAX_LINE_BYTES:
-                lines.append(rest)
-                rest = b""
+                end = _end_of_characters(rest) if data else len(rest)
+                lines.append(rest[:end])
+                rest = rest[end:]
             yield self._reading(lines)
             if not data:
                 return
@@ -92,6 +93,16 @@ class TextSource:
         if timestamp < 0:
             raise ValueError(value)
         return timestamp
+
+
+def _end_of_characters(data: bytes) -> int:
+    """
+    Where to cut, so that no character is cut: at most 3 bytes before the end.
+    """
+    for back in (1, 2, 3):
+        if data[-back] & 0xC0 != 0x80:  # begins a character, which may go on behind the end
+            return len(data) - back if data[-back] >= 0xC0 else len(data)
+    return len(data)
 
 
 def _text(value: object) -> str:

@@ -226,7 +226,8 @@ def test_what_a_200_says_was_rejected_is_kept_as_rejected_and_the_rest_is_sent(
     assert rejections(store) == dict.fromkeys(
         ("30 hours old", "29 hours old"), "older than the group's retention"
     )
-    assert endpoint.messages("group", "web") == ["20 hours old", "10 hours old", "0 hours old"]
+    delivered = {"20 hours old", "10 hours old", "0 hours old"}  # in two requests at a time
+    assert set(endpoint.messages("group", "web")) == delivered
     assert audit(store) == []
 
 

@@ -1,0 +1,336 @@
+"""
+Docker's json-file logs, from the folder to readings that are stored with the position behind them.
+"""
+
+from __future__ import annotations
+
+import gzip
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agent import LogWriter, wait_until
+
+from shipper.capture import capture
+from shipper.containers import Container
+from shipper.naming import Target
+from shipper.sources import json_file
+from shipper.sources.json_file import JsonFileSource
+from shipper.sources.reading import Reading
+from spool.store import Store
+
+WEB, WORKER = "a" * 64, "b" * 64
+
+
+def source_of(containers: Path, store: Store) -> JsonFileSource:
+    return JsonFileSource(containers, store, by_name)
+
+
+def by_name(container: Container) -> Target:
+    return Target("host", container.name)
+
+
+def read_once(containers: Path, store: Store) -> None:
+    """
+    Store all that is there.
+    """
+    source = source_of(containers, store)
+    capture(source, store, threading.Event(), once=True, on_stored=lambda: None)
+
+
+@contextmanager
+def reading(containers: Path, store: Store) -> Iterator[threading.Event]:
+    """
+    A source that runs; the event stops it.
+    """
+    source, stop = source_of(containers, store), threading.Event()
+    thread = threading.Thread(
+        target=capture, args=[source, store, stop], kwargs={"on_stored": lambda: None}
+    )
+    thread.start()
+    try:
+        yield stop
+    finally:
+        stop.set()
+        source.wake()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def stored(store: Store, stream: str = "web") -> list[str]:
+    with store.reading() as db:
+        rows = db.execute(
+            "SELECT message FROM events WHERE log_stream = ? ORDER BY id", (stream,)
+        ).fetchall()
+    return [row[0] for row in rows]
+
+
+def skipped(store: Store) -> dict[str, int]:
+    with store.reading() as db:
+        return dict(db.execute("SELECT reason, count FROM skipped").fetchall())
+
+
+def test_what_was_read_is_not_read_again(store: Store, containers: Path) -> None:
+    web = LogWriter(containers, WEB, "web")
+    web.write("one", "two")
+    for _ in range(3):
+        read_once(containers, store)
+    assert stored(store) == ["one", "two"]
+    web.write("three")
+    read_once(containers, store)
+    assert stored(store) == ["one", "two", "three"]
+
+
+def test_a_reading_that_was_not_stored_is_read_again(store: Store, containers: Path) -> None:
+    """
+    Promise 1: the position moves only with the events.
+    """
+    LogWriter(containers, WEB, "web").write("one", "two")
+    dropped = list(source_of(containers, store).readings(threading.Event(), once=True))
+    assert sum(len(chunk.events) for some in dropped for chunk in some.chunks) == 2
+    assert stored(store) == []
+    read_once(containers, store)
+    assert stored(store) == ["one", "two"]
+
+
+def test_wherever_it_is_cut_off_each_line_is_stored_once(store: Store, containers: Path) -> None:
+    """
+    Promise 1, again and again: some of its readings are stored, then it starts anew.
+    """
+    dice = random.Random(20_261_122)
+    names = {"web": WEB, "worker": WORKER}
+    writers = {name: LogWriter(containers, id_, name) for name, id_ in names.items()}
+    wanted: dict[str, list[str]] = {name: [] for name in names}
+    for turn in range(40):
+        for name, writer in writers.items():
+            lines = [f"{name} {turn} {number}" for number in range(dice.randrange(20))]
+            wanted[name] += lines
+            writer.write(*lines)
+            if dice.random() < 0.3:
+                writer.rotate(keep=20)
+        readings = source_of(containers, store).readings(threading.Event(), once=True)
+        for _ in range(dice.randrange(3)):
+            store_one(store, next(readings, None))
+        readings.close()  # type: ignore[attr-defined]
+    read_once(containers, store)
+    assert {name: stored(store, name) for name in names} == wanted
+
+
+def store_one(store: Store, given: Reading | None) -> None:
+    if given:
+        store.append(given.chunks, checkpoints=given.checkpoints, skipped=given.skipped)
+
+
+def test_large_files_are_read_in_readings_of_bounded_size(store: Store, containers: Path) -> None:
+    for number in range(4):
+        LogWriter(containers, f"{number:064x}", f"c{number}").write(*["x" * 1_000] * 3_000)
+    sizes = [
+        sum(len(event[3]) for chunk in given.chunks for event in chunk.events)
+        for given in source_of(containers, store).readings(threading.Event(), once=True)
+    ]
+    assert sum(sizes) == 4 * 3_000 * 1_000
+    assert max(sizes) <= json_file.READING_BYTES + 2_000_000
+
+
+def test_files_that_were_rotated_away_and_compressed_are_read_in_order(
+    store: Store, containers: Path
+) -> None:
+    web = LogWriter(containers, WEB, "web")
+    for number in range(4):
+        web.write(f"line {number}")
+        web.rotate()
+    for path in web.folder.glob("*.log.[234]"):
+        path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+    web.write("newest")
+    read_once(containers, store)
+    assert stored(store) == ["line 0", "line 1", "line 2", "line 3", "newest"]
+
+
+def test_a_file_that_was_truncated_is_read_from_its_start_and_counted(
+    store: Store, containers: Path
+) -> None:
+    web = LogWriter(containers, WEB, "web")
+    web.write("before")
+    read_once(containers, store)
+    with web.path.open("w"):
+        pass
+    web.write("a", "b")
+    read_once(containers, store)
+    assert stored(store) == ["before", "a", "b"]
+    assert skipped(store) == {"files rotated away or truncated unread": 1}
+
+
+def test_the_end_of_a_line_is_waited_for_while_its_container_runs(
+    store: Store, containers: Path
+) -> None:
+    web = LogWriter(containers, WEB, "web")
+    web.write("begun", newline=False)
+    read_once(containers, store)
+    assert stored(store) == []
+    web.configure(name="web", running=False)
+    read_once(containers, store)
+    assert stored(store) == ["begun"]
+    read_once(containers, store)
+    assert stored(store) == ["begun"]
+
+
+def test_half_a_record_waits_for_its_other_half(store: Store, containers: Path) -> None:
+    web = LogWriter(containers, WEB, "web")
+    web.write("one", "two")
+    content = web.path.read_bytes()
+    web.path.write_bytes(content[:-20])
+    with reading(containers, store):
+        wait_until(lambda: stored(store) == ["one"])
+        with web.path.open("ab") as file:
+            file.write(content[-20:])
+        wait_until(lambda: stored(store) == ["one", "two"])
+
+
+def test_a_stop_stores_what_was_just_written(store: Store, containers: Path) -> None:
+    web = LogWriter(containers, WEB, "web")
+    web.write("one")
+    with reading(containers, store) as stop:
+        wait_until(lambda: stored(store) == ["one"])
+        web.write("last words")
+        stop.set()
+    assert stored(store) == ["one", "last words"]
+
+
+def test_a_container_without_a_log_file_is_collected_once_it_has_one(
+    store: Store, containers: Path
+) -> None:
+    web = LogWriter(containers, WEB, "web")
+    web.path.unlink()
+    with reading(containers, store):
+        time.sleep(0.3)
+        web.write("the first line")
+        wait_until(lambda: stored(store) == ["the first line"])
+
+
+def test_a_removed_container_keeps_its_stream_to_the_last_line(
+    store: Store, containers: Path
+) -> None:
+    """
+    `docker rm` takes one file after the other; the configuration may be the first.
+    """
+    web = LogWriter(containers, WEB, "web")
+    web.write("one")
+    with reading(containers, store):
+        wait_until(lambda: stored(store) == ["one"])
+        (web.folder / "config.v2.json").unlink()
+        time.sleep(0.3)
+        web.write("two")
+        web.write("unended", newline=False)
+        wait_until(lambda: stored(store) == ["one", "two"])
+        for path in web.folder.iterdir():
+            path.unlink()
+        web.folder.rmdir()
+        wait_until(lambda: stored(store) == ["one", "two", "unended"])
+    with store.reading() as db:
+        assert [row[0] for row in db.execute("SELECT log_stream FROM stream")] == ["web"]
+
+
+def test_no_descriptor_is_left_of_containers_that_are_gone(store: Store, containers: Path) -> None:
+    def held() -> int:
+        links = [path for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+        return sum("-json.log" in str(path.readlink()) for path in links)
+
+    writers = [LogWriter(containers, f"{number:064x}", f"c{number}") for number in range(20)]
+    with reading(containers, store):
+        for writer in writers:
+            writer.write("one")
+        wait_until(lambda: all(stored(store, writer.name) for writer in writers))
+        assert held() == 20
+        for writer in writers:
+            writer.remove()
+        wait_until(lambda: held() == 0)
+
+
+def test_after_a_quiet_time_a_line_rings(
+    store: Store, containers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_file, "QUIET_S", 0.3)
+    monkeypatch.setattr(json_file, "RESCAN_S", 3600)
+    web = LogWriter(containers, WEB, "web")
+    web.write("one")
+    with reading(containers, store):
+        wait_until(lambda: stored(store) == ["one"])
+        for count in range(2, 5):
+            time.sleep(0.6)
+            web.write(f"line {count}")
+            wait_until(lambda wanted=count: len(stored(store)) == wanted, timeout_s=5)
+        time.sleep(0.6)
+        web.configure(name="renamed")
+        time.sleep(0.1)
+        web.write("after the rename")
+        wait_until(lambda: stored(store, "renamed") == ["after the rename"], timeout_s=5)
+        time.sleep(0.6)
+        LogWriter(containers, WORKER, "worker").write("new")
+        wait_until(lambda: stored(store, "worker") == ["new"], timeout_s=5)
+
+
+def test_without_inotify_watches_it_looks_instead(
+    store: Store,
+    containers: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """
+    The system has a limit of them, which other programs may have used up.
+    """
+
+    class NoObserver:
+        def schedule(self, *_: Any, **__: Any) -> None:
+            raise OSError(28, "inotify watch limit reached")
+
+    monkeypatch.setattr(json_file, "Observer", NoObserver)
+    monkeypatch.setattr(json_file, "QUIET_S", 0.2)
+    web = LogWriter(containers, WEB, "web")
+    with reading(containers, store):
+        time.sleep(0.4)
+        web.write("seen")
+        wait_until(lambda: stored(store) == ["seen"], timeout_s=5)
+        LogWriter(containers, WORKER, "worker").write("seen too")
+        wait_until(lambda: stored(store, "worker") == ["seen too"], timeout_s=5)
+    assert caplog.text.count("cannot watch") == 1
+
+
+def test_a_containers_folder_that_cannot_be_read_is_told_and_tried_again(
+    store: Store, tmp_path: Path
+) -> None:
+    containers = tmp_path / "later"
+    with reading(containers, store):
+        time.sleep(0.2)
+        LogWriter(containers, WEB, "web").write("there at last")
+        wait_until(lambda: stored(store) == ["there at last"])
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda record: record[: len(record) // 2] + b"\n",
+        lambda record: b"\0" * 500 + b"\n",
+        lambda record: b"[]\n",
+        lambda record: b'{"log":5,"stream":"stdout","time":"2026-11-22T11:08:31Z"}\n',
+        lambda record: b'{"log":"x\\n","stream":"stdout","time":"soon"}\n',
+        lambda record: b'{"log":"x\\n","stream":"stdin","time":"2026-11-22T11:08:31Z"}\n',
+        lambda record: b"\xff\xfe\n",
+    ],
+    ids=["cut", "a hole", "a list", "no text", "no time", "no stream", "no UTF-8"],
+)
+def test_a_damaged_line_costs_itself_alone(
+    store: Store, containers: Path, spoil: Callable[[bytes], bytes]
+) -> None:
+    web = LogWriter(containers, WEB, "web")
+    web.write("before", "spoiled", "after")
+    before, record, after = web.path.read_bytes().splitlines(keepends=True)
+    web.path.write_bytes(before + spoil(record) + after)
+    read_once(containers, store)
+    assert stored(store) == ["before", "after"]
+    assert skipped(store).get("damaged records", 0) <= 1
