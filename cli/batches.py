@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from cli.options import db_option, format_option
+from cli.options import MAX_ROWS, Name, db_option, format_option
 from cli.output import write_rows
 from spool.inspection import Inspection
 
@@ -34,10 +34,10 @@ TABLE_COLUMNS = ("id", "log_stream", "events", "bytes", "state", "attempts", "cr
 
 @click.command(name="batches")
 @db_option
-@click.option("--group", help="Only this log group.")
-@click.option("--stream", help="Only this log stream.")
+@click.option("--group", type=Name(), help="Only this log group.")
+@click.option("--stream", type=Name(), help="Only this log stream.")
 @click.option("--state", type=click.Choice(["sending", "sent", "refused"]))
-@click.option("-n", "newest", type=click.IntRange(min=0), help="Only the newest N.")
+@click.option("-n", "newest", type=click.IntRange(0, MAX_ROWS), help="Only the newest N.")
 @format_option()
 def command(
     *,

@@ -5,6 +5,7 @@ spool events: what is stored, and what became of it.
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +14,7 @@ from typing import Any
 
 import click
 
-from cli.options import db_option, event_options, format_option
+from cli.options import MAX_ROWS, db_option, event_options, format_option
 from cli.output import write_rows
 from spool.inspection import Inspection
 from spool.selection import Selection
@@ -55,7 +56,7 @@ class Pattern(click.ParamType[str]):
 @db_option
 @event_options
 @click.option("--grep", type=Pattern(), help="Only messages in which this pattern is found.")
-@click.option("-n", "newest", type=click.IntRange(min=0), help="Only the newest N.")
+@click.option("-n", "newest", type=click.IntRange(0, MAX_ROWS), help="Only the newest N.")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is stored from now on.")
 @format_option()
 def command(
@@ -90,6 +91,8 @@ def command(
         states=state or (),
         pattern=grep,
     )
+    if follow and output_format in ("json", "table"):
+        raise click.UsageError(f"--follow never ends, and {output_format} needs all rows")
     with Inspection(db) as spool:
         rows = spool.events(selection, newest=newest)
         if follow:
@@ -107,10 +110,11 @@ def command(
 def _following(
     spool: Inspection, selection: Selection, rows: Iterator[dict[str, Any]]
 ) -> Iterator[dict[str, Any]]:
-    last = 0
+    last = next((row["id"] for row in spool.events(Selection(), newest=1)), 0)
     while True:
         for row in rows:
-            last = row["id"]
+            last = max(last, row["id"])
             yield row
+        sys.stdout.flush()
         time.sleep(FOLLOW_S)
         rows = spool.events(replace(selection, after_id=last))

@@ -7,6 +7,7 @@ A subcommand is imported when it is called, so that `spool --help` loads no boto
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib import import_module
 
@@ -50,6 +51,8 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and "://" in args[0]:
             args = ["run", *args]
+        if args[:1] == ["run"]:
+            _end_on_signals()
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -71,6 +74,15 @@ def spool() -> None:
     """
 
 
+def _end_on_signals() -> None:
+    """
+    `run` exits 0 on these, also while it starts: then there is nothing yet to store or send. The
+    first process of a container would not be ended by them without a handler.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))
+
+
 def main() -> None:
     """
     Run the command line of this process and end it.
@@ -82,18 +94,25 @@ def _run(arguments: list[str]) -> int:
     try:
         result = spool.main(arguments, prog_name="spool", standalone_mode=False)
         sys.stdout.flush()
-    except click.exceptions.Abort:
-        return INTERRUPTED
-    except KeyboardInterrupt:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except click.ClickException as error:
         return _tell(error)
     except BrokenPipeError:  # the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _write_no_more()
+        return 0
+    except SystemExit:  # likewise: click and rich end so, with 1
         return 0
     except Exception as error:  # noqa: BLE001 - sorted there, and raised again if unknown
         return _tell_known(error)
     return result if isinstance(result, int) else 0
+
+
+def _write_no_more() -> None:
+    """
+    What is left in the buffer of stdout would fail once more at the end of the process.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _tell(error: click.ClickException) -> int:
@@ -127,4 +146,9 @@ def _tell_known(error: Exception) -> int:
     if shipper_errors and isinstance(error, shipper_errors.RouteError):
         click.echo(f"spool: {error}", err=True)
         return USAGE
+    if isinstance(error, OSError) and error.strerror:  # stdout is a full disk, say
+        _write_no_more()
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"spool: {where}{error.strerror}", err=True)
+        return FAILED
     raise error

@@ -15,8 +15,10 @@ import click
 from cli.times import parse_duration, parse_time
 
 __all__ = [
+    "MAX_ROWS",
     "Duration",
     "Moment",
+    "Name",
     "Size",
     "db_option",
     "default_db",
@@ -28,6 +30,9 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 FORMATS = ("text", "table", "json", "jsonl", "csv")
 STATES = ("unsent", "sent", "rejected")
+
+MAX_ROWS = 2**63 - 1
+"""What SQLite can count to: the largest id, and the most rows."""
 
 _SIZE_UNITS = {
     "": 1,
@@ -104,7 +109,7 @@ class Moment(click.ParamType[int]):
 
 class Size(click.ParamType[int]):
     """
-    `512KiB`, `1MiB`, `1000000`. Converts to bytes.
+    `512KiB`, `1MiB`, `1000000`. Converts to bytes, at least one.
     """
 
     name = "size"
@@ -115,11 +120,31 @@ class Size(click.ParamType[int]):
         digits = value.strip().lower().rstrip("kmgib")
         unit = value.strip().lower()[len(digits) :]
         try:
-            return round(
+            size_bytes = round(
                 float(digits) * _SIZE_UNITS[unit if unit in _SIZE_UNITS else unit.rstrip("b")]
             )
         except (ValueError, KeyError, OverflowError):
+            size_bytes = 0
+        if size_bytes < 1:
             self.fail(f"{value!r} is no size; write it as 512KiB, 1MiB or 1000000", param, ctx)
+        return size_bytes
+
+
+class Name(click.ParamType[str]):
+    """
+    The name of a group or stream. An empty one is most likely a variable that is not set, and
+    must not stand for all of them.
+    """
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        if not text:
+            self.fail("the name is empty", param, ctx)
+        if not text.isascii() and text != text.encode(errors="replace").decode():
+            self.fail(f"{text!r} is not UTF-8 text", param, ctx)
+        return text
 
 
 def event_options(command: Function) -> Function:
@@ -128,13 +153,18 @@ def event_options(command: Function) -> Function:
     """
     for option in reversed(
         (
-            click.option("--group", help="Only this log group."),
-            click.option("--stream", help="Only this log stream."),
+            click.option("--group", type=Name(), help="Only this log group."),
+            click.option("--stream", type=Name(), help="Only this log stream."),
             click.option(
                 "--since", type=Moment(), help="From then on: 2h, 14:00, 2026-11-22T10:00Z."
             ),
             click.option("--until", type=Moment(), help="Before then."),
-            click.option("--batch", type=int, metavar="ID", help="Only what this batch carried."),
+            click.option(
+                "--batch",
+                type=click.IntRange(1, MAX_ROWS),
+                metavar="ID",
+                help="Only what this batch carried.",
+            ),
             click.option("--state", type=States(), help="unsent, sent, rejected, or several: a,b."),
         )
     ):
@@ -154,7 +184,7 @@ class States(click.ParamType[tuple[str, ...]]):
     ) -> tuple[str, ...]:
         if isinstance(value, tuple):
             return value
-        states = tuple(part.strip() for part in value.split(",") if part.strip())
+        states = tuple(part.strip() for part in value.split(","))
         for state in states:
             if state not in STATES:
                 self.fail(f"{state!r} is no state; there are {', '.join(STATES)}", param, ctx)

@@ -59,10 +59,10 @@ def write_rows(
     if chosen == "table":
         _write_table(rows, columns)
     elif chosen == "json":
-        click.echo(json.dumps([_picked(row, columns) for row in rows], indent=2))
+        click.echo(json.dumps([_picked(row, columns) for row in rows], indent=2, default=repr))
     elif chosen == "jsonl":
         for row in rows:
-            click.echo(json.dumps(_picked(row, columns), ensure_ascii=False))
+            click.echo(json.dumps(_picked(row, columns), ensure_ascii=False, default=repr))
     elif chosen == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(columns)

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import click
 
 from cli.errors import FAILED, Failure, WrongUsage
-from cli.options import db_option
+from cli.options import Name, db_option
 from cli.times import parse_time
 from shipper.naming import legal_group, legal_stream
 from shipper.sources.text import TextSource
@@ -26,8 +26,8 @@ __all__ = ["command"]
 
 @click.command(name="put")
 @db_option
-@click.option("--group", required=True, help="The log group.")
-@click.option("--stream", required=True, help="The log stream.")
+@click.option("--group", type=Name(), required=True, help="The log group.")
+@click.option("--stream", type=Name(), required=True, help="The log stream.")
 @click.option(
     "--json",
     "as_json",
@@ -90,12 +90,11 @@ def _check_name(what: str, name: str, legal: str) -> None:
 
 @contextmanager
 def _opened(name: str) -> Iterator[BinaryIO]:
-    if name == "-":
-        yield sys.stdin.buffer
-        return
     try:
-        file = Path(name).open("rb")  # noqa: SIM115 - closed below; only opening is translated
+        if name == "-":
+            yield sys.stdin.buffer
+        else:
+            with Path(name).open("rb") as file:
+                yield file
     except OSError as error:
         raise Failure(f"{name}: cannot be read: {error.strerror}") from error
-    with file:
-        yield file

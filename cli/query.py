@@ -33,5 +33,7 @@ def command(*, db: Path, output_format: str | None, sql: str) -> None:
         rows = spool.query(sql)
         first = next(rows, None)
         if first is None:
+            if output_format == "json":
+                click.echo("[]")
             return
         write_rows(chain([first], rows), columns=list(first), output_format=output_format)

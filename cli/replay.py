@@ -14,7 +14,7 @@ import click
 
 from cli.errors import INTERRUPTED, SOME_UNSENT
 from cli.logs import set_up_logs
-from cli.options import Size, db_option, event_options
+from cli.options import Name, Size, db_option, event_options
 from cli.output import counted, human_bytes, progress
 from shipper.backoff import Pace
 from shipper.cloudwatch import CloudWatch, configured_region
@@ -44,8 +44,8 @@ FINISH_S = 2.0
 @db_option
 @event_options
 @click.option("--dry-run", is_flag=True, help="Only say how much it would be.")
-@click.option("--to-group", help="Send to this log group instead.")
-@click.option("--to-stream", help="Send to this log stream instead.")
+@click.option("--to-group", type=Name(), help="Send to this log group instead.")
+@click.option("--to-stream", type=Name(), help="Send to this log stream instead.")
 @click.option("--rate", type=Size(), help="At most so many bytes a second: 500k, 1MiB.")
 def command(
     *,
@@ -157,9 +157,10 @@ def _queue(
     _tell_amount("sending", chosen)
     if to_group or to_stream:
         return replay.copy(store, selection, group=to_group, stream=to_stream)
+    streams = replay.stream_ids(store, selection)
     if not is_drain:
         replay.requeue(store, selection)
-    return replay.stream_ids(store, selection) if chosen.events else set()
+    return streams
 
 
 def _send(work: _Work, route: Route, pace: Pace | None) -> bool:

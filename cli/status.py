@@ -14,7 +14,7 @@ import click
 
 from cli.errors import FAILED
 from cli.options import Duration, db_option
-from cli.output import human_bytes, write_rows
+from cli.output import human_bytes, printable, write_rows
 from spool.inspection import Inspection
 from spool.lock import holder
 
@@ -106,7 +106,7 @@ def _show(db: Path, status: dict[str, Any]) -> None:
         )
     for row in status["streams"]:
         if row["last_error"]:
-            click.echo(f"{row['group']} {row['stream']}: {row['last_error']}")
+            click.echo(printable(f"{row['group']} {row['stream']}: {row['last_error']}"))
 
 
 def _short(time: str | None) -> str | None:

@@ -80,10 +80,9 @@ def _day_and_time(text: str, now: datetime) -> datetime | None:
 
 def _iso(text: str, _: datetime) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):  # the latter at the ends of the calendar
         return None
-    return moment.astimezone(UTC)
 
 
 def _ms(moment: datetime) -> int:

@@ -1,0 +1,91 @@
+"""
+Spools with a history, for commands that look at them or send from them.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from agent import spool
+from cloudwatch_endpoint import Endpoint
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
+
+
+@dataclass(frozen=True)
+class History:
+    """
+    A spool in which `app web` and `app worker` were sent an hour after they happened, but for one
+    event of `worker` that was 20 days old; what `other late` got since then is unsent.
+
+    The messages, by what became of them; the web events are 1 s apart, from `begin_ms` on.
+    """
+
+    db: Path
+    begin_ms: int
+    web: tuple[str, ...] = ("GET /one 200", "GET /two 500", "GET /three 200")
+    worker: tuple[str, ...] = ("job 1 done", "job 2 done")
+    rejected: str = "from long ago"
+    late: tuple[str, ...] = ("\x1b[2J\x07hostile \x9b31m\r\nsecond line \x7f", "grüße 😀 {web}")
+
+    @property
+    def sent(self) -> list[str]:
+        """
+        All messages that were sent.
+        """
+        return [*self.web, *self.worker]
+
+    @property
+    def all(self) -> list[str]:
+        """
+        All messages, in the order stored.
+        """
+        return [*self.web, *self.worker, self.rejected, *self.late]
+
+
+def put(db: Path, stream: str, *events: tuple[int, str], group: str = "app") -> None:
+    lines = [json.dumps({"timestamp": at_ms, "message": message}) for at_ms, message in events]
+    target = ("--db", db, "--group", group, "--stream", stream)
+    done = spool("put", *target, "--json", stdin="\n".join(lines))
+    assert done.returncode == 0, done.stderr
+
+
+def happened(begin_ms: int, messages: tuple[str, ...]) -> list[tuple[int, str]]:
+    return [(begin_ms + 1000 * number, message) for number, message in enumerate(messages)]
+
+
+@pytest.fixture(scope="session")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
+    """
+    To look at; a test that changes something takes `spool_to_change`.
+    """
+    begin_ms = time.time_ns() // 1_000_000 - HOUR_MS
+    made = History(tmp_path_factory.mktemp("history") / "spool.db", begin_ms)
+    put(made.db, "web", *happened(begin_ms, made.web))
+    old = (begin_ms - 20 * DAY_MS, made.rejected)
+    put(made.db, "worker", *happened(begin_ms, made.worker), old)
+    with Endpoint() as endpoint:
+        done = spool("replay", "--db", made.db, environment=endpoint.environment())
+        assert done.returncode == 0, done.stderr
+        assert endpoint.violations == []
+    put(made.db, "late", *happened(begin_ms + 1000, made.late), group="other")
+    before = made.db.read_bytes()
+    yield made
+    assert made.db.read_bytes() == before, "a command that only looks has changed the spool"
+
+
+@pytest.fixture
+def spool_to_change(history: History, tmp_path: Path) -> History:
+    """
+    A copy of the history, to send from and to prune.
+    """
+    folder = tmp_path / "copy"
+    shutil.copytree(history.db.parent, folder)
+    return replace(history, db=folder / history.db.name)

@@ -1,0 +1,98 @@
+"""
+spool batches: the requests, and what came of them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from agent import Agent, spool, wait_until
+from cloudwatch_endpoint import Endpoint, status
+
+COLUMNS = [
+    *("id", "log_group", "log_stream", "events", "bytes", "first_timestamp", "last_timestamp"),
+    *("state", "attempts", "created_at", "sent_at", "request_id", "error"),
+]
+
+
+def batches(db: Path, *options: str) -> list[dict[str, Any]]:
+    done = spool("batches", "--db", db, "--format", "json", *options)
+    assert done.returncode == 0, done.stderr
+    rows: list[dict[str, Any]] = json.loads(done.stdout)
+    return rows
+
+
+def test_each_request_is_on_record_with_what_it_carried_and_the_answer(history: Any) -> None:
+    shown = batches(history.db)
+    assert [batch["id"] for batch in shown] == sorted(batch["id"] for batch in shown)
+    assert {(batch["log_stream"], batch["events"], batch["state"]) for batch in shown} == {
+        ("web", 3, "sent"),
+        ("worker", 2, "sent"),
+    }
+    web = next(batch for batch in shown if batch["log_stream"] == "web")
+    assert list(web) == COLUMNS
+    assert web["bytes"] == sum(len(message.encode()) for message in history.web)
+    assert web["first_timestamp"] == history.begin_ms
+    assert web["last_timestamp"] == history.begin_ms + 2000
+    assert web["attempts"] == 1
+    assert web["request_id"]
+    assert web["error"] is None
+    assert web["created_at"] <= web["sent_at"]
+
+
+def test_filters_leave_what_they_name(history: Any) -> None:
+    newest = batches(history.db)[-1]
+    assert [batch["log_stream"] for batch in batches(history.db, "--stream", "web")] == ["web"]
+    assert len(batches(history.db, "--group", "app", "--state", "sent")) == 2
+    assert batches(history.db, "--state", "refused") == batches(history.db, "--group", "x") == []
+    assert batches(history.db, "-n", "1") == [newest]
+    assert batches(history.db, "-n", "0") == []
+
+
+def test_text_table_and_csv_show_the_same(history: Any) -> None:
+    text = spool("batches", "--db", history.db).stdout
+    table = spool("batches", "--db", history.db, "--format", "table").stdout
+    rows = list(
+        csv.DictReader(io.StringIO(spool("batches", "--db", history.db, "--format", "csv").stdout))
+    )
+    assert len(text.splitlines()) == len(rows) == 2
+    assert list(rows[0]) == COLUMNS
+    for row in rows:
+        assert row["request_id"] in text
+        assert row["log_stream"] in table
+
+
+def test_a_request_that_took_two_attempts_says_so(endpoint: Endpoint, spool_to_change: Any) -> None:
+    endpoint.create("other", "late")
+    endpoint.fail_next(status(503, "busy"))
+    done = spool("replay", "--db", spool_to_change.db, environment=endpoint.environment())
+    assert done.returncode == 0, done.stderr
+    (batch,) = batches(spool_to_change.db, "--stream", "late")
+    assert (batch["state"], batch["attempts"]) == ("sent", 2)
+
+
+def test_a_request_that_was_not_answered_for_is_named(
+    endpoint: Endpoint, db: Path, containers: Path
+) -> None:
+    """
+    What may have arrived although nobody knows: `sending`, with the last error.
+    """
+    spool("put", "--db", db, "--group", "app", "--stream", "web", stdin="one")
+    endpoint.refuse()
+    with Agent(db, containers, endpoint.environment()):
+        wait_until(lambda: [row for row in batches(db, "--state", "sending") if row["error"]])
+    (batch,) = batches(db)
+    assert batch["attempts"] >= 1
+    assert batch["sent_at"] is None
+    assert "EndpointConnectionError" in batch["error"]
+
+
+def test_what_cannot_be_meant_is_wrong_usage(history: Any) -> None:
+    for options in (["-n", "-1"], ["-n", "9" * 20], ["--state", "lost"]):
+        done = spool("batches", "--db", history.db, *options)
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1

@@ -1,0 +1,153 @@
+"""
+The door: help, versions, mistakes, and what they cost.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agent import SPOOL, clean_environment, spool
+
+from cli.main import COMMANDS
+from spool import __version__
+
+HEAVY = {"boto3", "botocore", "docker", "rich", "sqlite_utils", "apsw", "watchdog", "moto"}
+
+
+def test_help_lists_every_command_within_a_second() -> None:
+    begun_s = time.monotonic()
+    done = spool("--help")
+    assert time.monotonic() - begun_s < 1
+    assert (done.returncode, done.stderr) == (0, "")
+    listed = re.findall(r"^  ([a-z]+)  ", done.stdout.partition("Commands:")[2], re.MULTILINE)
+    assert listed == list(COMMANDS)
+    assert "Examples:" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["--version"], ["nonsense"], []])
+def test_the_door_loads_nothing_that_takes_time(arguments: list[str]) -> None:
+    script = (
+        "import sys\n"
+        "from cli.main import main\n"
+        "try:\n"
+        "    main()\n"
+        "except SystemExit:\n"
+        "    pass\n"
+        f"print(sorted({HEAVY!r} & sys.modules.keys()), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", ["status", "events", "batches", "query", "put", "prune", "check"])
+def test_commands_that_send_nothing_do_not_load_boto3(name: str) -> None:
+    script = f"import sys, cli.{name}; print('boto3' in sys.modules, 'botocore' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "False False\n"
+
+
+def test_the_version_is_the_packages() -> None:
+    assert spool("--version").stdout == f"spool, version {__version__}\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(name: str) -> None:
+    done = spool(name, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"^  Examples?:\n    .*spool ", done.stdout, re.MULTILINE)
+    assert "--db" in done.stdout or name == "demo"
+
+
+def test_no_command_at_all_shows_the_help_and_is_wrong_usage() -> None:
+    done = spool()
+    assert done.returncode == 2
+    assert "Commands:" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["evnts"], "No such command 'evnts'"),
+        (["--frobnicate"], "No such option '--frobnicate'"),
+        (["events", "--grop", "x"], "'--grep'"),
+        (["run", "--dely", "2"], "'--delay'"),
+        (["status", "too", "many"], "unexpected extra argument"),
+        (["query"], "Missing argument 'SQL'"),
+        (["events", "--format"], "--format"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_is_told_in_one_line_with_the_way_to_the_help(
+    arguments: list[str], told: str
+) -> None:
+    done = spool(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "--help`" in done.stderr
+
+
+@pytest.mark.parametrize("output_format", ["text", "table", "jsonl", "csv"])
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path, output_format: str) -> None:
+    db = tmp_path / "spool.db"
+    lines = "\n".join(f"line {number}" for number in range(5_000))
+    spool("put", "--db", db, "--group", "g", "--stream", "s", stdin=lines)
+    with subprocess.Popen(
+        [*SPOOL, "events", "--db", str(db), "--format", output_format],
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+def test_an_output_that_is_full_is_told_in_one_line(history: Any) -> None:
+    for command in (["events"], ["status", "--json"], ["query", "SELECT 1"]):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                [*SPOOL, *command, "--db", str(history.db)],
+                env=clean_environment(),
+                stdout=full,
+                stderr=subprocess.PIPE,
+                check=False,
+            )
+        assert done.returncode == 1
+        assert done.stderr == b"spool: No space left on device\n"
+
+
+def test_the_spool_is_named_by_the_environment_too(history: Any) -> None:
+    done = spool("status", "--json", environment={"SPOOL_DB": str(history.db)})
+    assert json.loads(done.stdout)["sent"] == 5
+
+
+def test_where_var_lib_cannot_be_written_the_spool_is_with_the_users_state(tmp_path: Path) -> None:
+    done = spool("status", environment={"XDG_STATE_HOME": str(tmp_path)})
+    if os.access("/var/lib/spool" if Path("/var/lib/spool").exists() else "/var/lib", os.W_OK):
+        assert "/var/lib/spool/spool.db" in done.stderr + done.stdout
+    else:
+        assert f"{tmp_path}/spool/spool.db: no spool here" in done.stderr

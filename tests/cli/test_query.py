@@ -1,0 +1,102 @@
+"""
+spool query: any reading statement, and no other.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agent import spool
+
+STATES = "SELECT state, count(*) AS events FROM events GROUP BY state ORDER BY state"
+
+
+def test_the_stable_views_answer_in_every_format(history: Any) -> None:
+    wanted = [("rejected", 1), ("sent", 5), ("unsent", 2)]
+    shown = {
+        output_format: spool("query", "--db", history.db, "--format", output_format, STATES).stdout
+        for output_format in ("text", "table", "json", "jsonl", "csv")
+    }
+    assert shown["text"].splitlines() == [f"{state}  {count}" for state, count in wanted]
+    assert [tuple(row.values()) for row in json.loads(shown["json"])] == wanted
+    assert [tuple(json.loads(line).values()) for line in shown["jsonl"].splitlines()] == wanted
+    rows = list(csv.DictReader(io.StringIO(shown["csv"])))
+    assert [(row["state"], int(row["events"])) for row in rows] == wanted
+    for state, count in wanted:
+        assert state in shown["table"]
+        assert str(count) in shown["table"]
+
+
+def test_batches_and_their_events_can_be_joined(history: Any) -> None:
+    sql = (
+        "SELECT message FROM events JOIN batches ON batches.id = batch_id"
+        " WHERE batches.state = 'sent' AND events.log_stream = 'web' ORDER BY timestamp"
+    )
+    assert spool("query", "--db", history.db, sql).stdout.splitlines() == [*history.web]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM event",
+        "UPDATE batch SET state = 'sent'",
+        "INSERT INTO source (name) VALUES ('x') RETURNING id",
+        "DROP TABLE event",
+        "PRAGMA user_version = 99",
+        "PRAGMA journal_mode = DELETE",
+        "VACUUM",
+        "SELECT 1; DELETE FROM event",
+    ],
+)
+def test_no_statement_changes_the_spool(history: Any, sql: str) -> None:
+    before = history.db.read_bytes()
+    done = spool("query", "--db", history.db, sql)
+    assert history.db.read_bytes() == before
+    assert "Traceback" not in done.stderr
+    if done.returncode:
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_no_statement_makes_another_file(history: Any, tmp_path: Path) -> None:
+    for sql in (
+        f"ATTACH DATABASE '{tmp_path}/attached.db' AS other",
+        f"VACUUM INTO '{tmp_path}/copy.db'",
+    ):
+        assert spool("query", "--db", history.db, sql).returncode == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("sql", ["SELECT nothing", "SELEC 1", "", "SELECT ("])
+def test_a_wrong_statement_is_told_in_one_line(history: Any, sql: str) -> None:
+    done = spool("query", "--db", history.db, sql)
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_no_rows_are_an_empty_answer(history: Any) -> None:
+    none = ("query", "--db", history.db, "SELECT id FROM events WHERE false")
+    assert spool(*none).stdout == ""
+    assert json.loads(spool(*none, "--format", "json").stdout) == []
+    assert spool(*none, "--format", "jsonl").stdout == ""
+
+
+@pytest.mark.parametrize("output_format", ["text", "table", "json", "jsonl", "csv"])
+def test_bytes_and_nulls_are_shown_in_every_format(history: Any, output_format: str) -> None:
+    sql = "SELECT x'00ff1b' AS bytes, NULL AS missing, 1.5 AS number"
+    done = spool("query", "--db", history.db, "--format", output_format, sql)
+    assert done.returncode == 0, done.stderr
+    assert "1.5" in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_without_a_spool_it_says_where_it_looked(tmp_path: Path) -> None:
+    done = spool("query", "--db", tmp_path / "none.db", STATES)
+    assert done.returncode == 1
+    assert str(tmp_path / "none.db") in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,230 @@
+"""
+spool replay: what was chosen is sent once more, and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from agent import SPOOL, Agent, clean_environment, spool, status, wait_until
+from cloudwatch_endpoint import HANG, Endpoint
+
+
+def replay(db: Path, endpoint: Endpoint, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return spool("replay", *arguments, "--db", db, environment=endpoint.environment())
+
+
+def arrived(endpoint: Endpoint) -> Counter[tuple[str, str, str]]:
+    """
+    (group, stream, message) of all that arrived, and how often.
+    """
+    return Counter(
+        (*stream, message)
+        for stream in endpoint.streams()
+        for message in endpoint.messages(*stream)
+    )
+
+
+def once(*messages: str, group: str, stream: str) -> Counter[tuple[str, str, str]]:
+    return Counter((group, stream, message) for message in messages)
+
+
+def iso(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat()
+
+
+def batch_of(db: Path, stream: str) -> str:
+    rows = json.loads(spool("batches", "--db", db, "--stream", stream, "--format", "json").stdout)
+    return str(rows[-1]["id"])
+
+
+def web(chosen: Any) -> Counter[tuple[str, str, str]]:
+    return once(*chosen.web, group="app", stream="web")
+
+
+def worker(chosen: Any) -> Counter[tuple[str, str, str]]:
+    return once(*chosen.worker, group="app", stream="worker")
+
+
+def late(chosen: Any) -> Counter[tuple[str, str, str]]:
+    return once(*chosen.late, group="other", stream="late")
+
+
+def test_without_options_it_drains_what_is_unsent(spool_to_change: Any, endpoint: Endpoint) -> None:
+    done = replay(spool_to_change.db, endpoint)
+    assert done.returncode == 0, done.stderr
+    assert "sending 2 events of 1 stream, " in done.stderr
+    assert arrived(endpoint) == late(spool_to_change)
+    assert status(spool_to_change.db)["unsent"] == 0
+    again = replay(spool_to_change.db, endpoint)
+    assert (again.returncode, again.stderr.splitlines()[-1]) == (0, "nothing to send")
+    assert arrived(endpoint) == late(spool_to_change)
+
+
+@pytest.mark.parametrize(
+    ("choose", "wanted"),
+    [
+        (lambda h: ["--stream", "web"], web),
+        (lambda h: ["--group", "app", "--state", "sent"], lambda h: web(h) + worker(h)),
+        (lambda h: ["--group", "other"], late),
+        (lambda h: ["--state", "unsent"], late),
+        (lambda h: ["--state", "rejected"], lambda h: Counter()),
+        (lambda h: ["--batch", batch_of(h.db, "worker")], worker),
+        (
+            lambda h: ["--since", iso(h.begin_ms + 1000), "--stream", "web"],
+            lambda h: once(*h.web[1:], group="app", stream="web"),
+        ),
+        (
+            lambda h: ["--until", iso(h.begin_ms + 1000), "--since", iso(h.begin_ms)],
+            lambda h: (
+                once(h.web[0], group="app", stream="web")
+                + once(h.worker[0], group="app", stream="worker")
+            ),
+        ),
+    ],
+    ids=["stream", "group and state", "group", "unsent", "rejected", "batch", "since", "until"],
+)
+def test_only_what_was_chosen_is_sent_and_that_once(
+    spool_to_change: Any,
+    endpoint: Endpoint,
+    choose: Callable[[Any], list[str]],
+    wanted: Callable[[Any], Counter[tuple[str, str, str]]],
+) -> None:
+    before = status(spool_to_change.db)
+    done = replay(spool_to_change.db, endpoint, *choose(spool_to_change))
+    assert done.returncode == 0, done.stderr
+    assert arrived(endpoint) == wanted(spool_to_change)
+    after = status(spool_to_change.db)
+    assert after["collected"] == before["collected"]
+    assert after["rejected"] == 1, "20 days old it stays, whoever chooses it"
+    assert spool("check", "--db", spool_to_change.db).returncode == 0
+
+
+def test_a_dry_run_says_how_much_and_sends_nothing(
+    spool_to_change: Any, endpoint: Endpoint
+) -> None:
+    before = status(spool_to_change.db)
+    done = replay(spool_to_change.db, endpoint, "--dry-run", "--group", "app", "--state", "sent")
+    size = sum(len(message) for message in spool_to_change.sent)
+    assert done.returncode == 0
+    assert done.stderr == f"would send 5 events of 2 streams, {size} B\n"
+    assert endpoint.calls == []
+    assert status(spool_to_change.db) == before
+
+
+def test_another_group_and_stream_get_a_copy_and_the_old_ones_stay(
+    spool_to_change: Any, endpoint: Endpoint
+) -> None:
+    before = {row["stream"]: row for row in status(spool_to_change.db)["streams"]}
+    target = ("--to-group", "rescued", "--to-stream", "one")
+    done = replay(spool_to_change.db, endpoint, "--stream", "web", *target)
+    assert done.returncode == 0, done.stderr
+    assert arrived(endpoint) == once(*spool_to_change.web, group="rescued", stream="one")
+    assert [at_ms for at_ms, _ in endpoint.events("rescued", "one")] == [
+        spool_to_change.begin_ms + 1000 * number for number in range(3)
+    ]
+    after = {row["stream"]: row for row in status(spool_to_change.db)["streams"]}
+    assert after.pop("one")["sent"] == 3
+    assert after == before
+
+
+def test_another_group_alone_keeps_the_streams_names(
+    spool_to_change: Any, endpoint: Endpoint
+) -> None:
+    done = replay(spool_to_change.db, endpoint, "--state", "sent", "--to-group", "rescued")
+    assert done.returncode == 0, done.stderr
+    assert arrived(endpoint) == once(*spool_to_change.web, group="rescued", stream="web") + once(
+        *spool_to_change.worker, group="rescued", stream="worker"
+    )
+
+
+def test_a_rate_is_kept_to_and_all_arrives(spool_to_change: Any, endpoint: Endpoint) -> None:
+    done = replay(spool_to_change.db, endpoint, "--rate", "1MiB", "--stream", "web")
+    assert done.returncode == 0, done.stderr
+    assert arrived(endpoint) == web(spool_to_change)
+
+
+def test_beside_a_running_agent_it_requeues_and_the_agent_sends_once_more(
+    spool_to_change: Any, endpoint: Endpoint, containers: Path
+) -> None:
+    with Agent(spool_to_change.db, containers, endpoint.environment()) as agent:
+        wait_until(lambda: arrived(endpoint) == late(spool_to_change))
+        done = replay(spool_to_change.db, endpoint, "--stream", "late", "--rate", "1k")
+        assert done.returncode == 0, done.stderr
+        assert f"the agent (pid {agent.process.pid}) sends them" in done.stderr
+        assert "--rate is for a replay without an agent" in done.stderr
+        assert arrived(endpoint) == late(spool_to_change) + late(spool_to_change)
+        assert agent.status()["agent"] == agent.process.pid
+        assert agent.stop() == 0
+    assert status(spool_to_change.db)["sent"] == 7
+
+
+def test_what_was_never_there_is_nothing_to_send(spool_to_change: Any, endpoint: Endpoint) -> None:
+    for choice in (["--batch", "999"], ["--stream", "nobody"], ["--since", "now"]):
+        done = replay(spool_to_change.db, endpoint, *choice)
+        assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "nothing to send"), choice
+    assert endpoint.calls == []
+
+
+def test_an_interruption_leaves_the_rest_unsent_for_the_next(
+    spool_to_change: Any, endpoint: Endpoint
+) -> None:
+    endpoint.fail_always(HANG)
+    with subprocess.Popen(
+        [*SPOOL, "replay", "--db", str(spool_to_change.db)],
+        env=clean_environment(endpoint.environment()),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr
+        wait_until(lambda: open_batches(spool_to_change.db), what="a batch is on its way")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+        assert "2 events are still unsent; run `spool replay` again" in process.stderr.read()
+    endpoint.heal()
+    assert replay(spool_to_change.db, endpoint).returncode == 0
+    assert arrived(endpoint) == late(spool_to_change)
+
+
+def open_batches(db: Path) -> list[Any]:
+    done = spool("batches", "--db", db, "--state", "sending", "--format", "json")
+    rows: list[Any] = json.loads(done.stdout)
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--rate", "-5"], "no size"),
+        (["--rate", "0"], "no size"),
+        (["--rate", "fast"], "no size"),
+        (["--batch", "0"], "not in the range"),
+        (["--group", ""], "empty"),
+        (["--stream", ""], "empty"),
+        (["--state", ""], "no state"),
+        (["--to-group", "a b"], "it would take 'a_b-"),
+        (["--to-stream", "a:b"], "it would take 'a_b-"),
+        (["--to-group", ""], "--to-group"),
+        (["--to-stream", "\udcff"], "--to-stream"),
+        (["--since", "soon"], "no time"),
+        (["gopher://x"], "cannot begin with 'gopher'"),
+    ],
+    ids=lambda value: ascii(" ".join(value)) if isinstance(value, list) else "",
+)
+def test_what_cannot_be_meant_sends_nothing(
+    spool_to_change: Any, endpoint: Endpoint, options: list[str], told: str
+) -> None:
+    done = replay(spool_to_change.db, endpoint, *options)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert endpoint.calls == []
+    assert status(spool_to_change.db)["unsent"] == 2
