@@ -20,10 +20,12 @@ __all__ = [
     "Moment",
     "Name",
     "Size",
+    "containers_dir_option",
     "db_option",
     "default_db",
     "event_options",
     "format_option",
+    "source_option",
 ]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -63,6 +65,25 @@ db_option = click.option(
     default=default_db,
     show_default="/var/lib/spool/spool.db",
     help="The spool: one SQLite file. [env: SPOOL_DB]",
+)
+
+
+source_option = click.option(
+    "--source",
+    envvar="SPOOL_SOURCE",
+    type=click.Choice(["auto", "files", "none"]),
+    default="auto",
+    show_default=True,
+    help="Where lines come from: Docker's json-file logs, or nowhere (ship only).",
+)
+
+containers_dir_option = click.option(
+    "--containers-dir",
+    envvar="SPOOL_CONTAINERS_DIR",
+    type=click.Path(path_type=Path),
+    default=Path("/var/lib/docker/containers"),
+    show_default=True,
+    help="Where Docker keeps its containers.",
 )
 
 

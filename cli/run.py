@@ -11,12 +11,13 @@ import click
 
 from cli.errors import SOME_UNSENT, WrongUsage
 from cli.logs import set_up_logs
-from cli.options import Duration, db_option
+from cli.options import Duration, containers_dir_option, db_option, source_option
+from cli.rules import make_chooser, make_namer
 from shipper.agent import Settings, run
 from shipper.cloudwatch import configured_region
 from shipper.ec2 import Metadata, find_region
-from shipper.naming import Namer, host_name
 from shipper.route import parse_delay_s, parse_route
+from shipper.sources.multiline import rule_from
 
 __all__ = ["command"]
 
@@ -24,22 +25,8 @@ __all__ = ["command"]
 @click.command(name="run")
 @click.argument("route", required=False)
 @db_option
-@click.option(
-    "--source",
-    envvar="SPOOL_SOURCE",
-    type=click.Choice(["auto", "files", "none"]),
-    default="auto",
-    show_default=True,
-    help="Where lines come from: Docker's json-file logs, or nowhere (ship only).",
-)
-@click.option(
-    "--containers-dir",
-    envvar="SPOOL_CONTAINERS_DIR",
-    type=click.Path(path_type=Path),
-    default=Path("/var/lib/docker/containers"),
-    show_default=True,
-    help="Where Docker keeps its containers.",
-)
+@source_option
+@containers_dir_option
 @click.option("--delay", envvar="SPOOL_DELAY", help="Seconds between two flushes. [default: 4]")
 @click.option(
     "--keep",
@@ -66,6 +53,19 @@ __all__ = ["command"]
     show_default=True,
     help="Compress requests.",
 )
+@click.option(
+    "--multiline",
+    envvar="SPOOL_MULTILINE",
+    metavar="PATTERN",
+    help="Join lines to one event: PATTERN matches the first line of each, or, if it matches"
+    " indented lines, those that go on.",
+)
+@click.option(
+    "--keep-blank",
+    envvar="SPOOL_KEEP_BLANK",
+    is_flag=True,
+    help="Send a blank line as a single space; CloudWatch takes no empty one.",
+)
 @click.option("--once", is_flag=True, help="Collect what is there, ship it, exit.")
 @click.option(
     "--log-format",
@@ -85,6 +85,8 @@ def command(
     keep_ms: int,
     concurrency: int,
     use_gzip: bool,
+    multiline: str | None,
+    keep_blank: bool,
     once: bool,
     log_format: str,
 ) -> int:
@@ -117,12 +119,9 @@ def command(
         concurrency=concurrency,
         use_gzip=use_gzip,
         once=once,
-        namer=Namer(
-            group_template=parsed.group_template,
-            stream_template=parsed.stream_template,
-            host=host_name(),
-            instance_id=lambda: metadata.instance_id() or "",
-            region=lambda: region,
-        ),
+        chooser=make_chooser(parsed, source),
+        namer=make_namer(parsed, metadata, lambda: region),
+        multiline=rule_from(multiline, os.environ),
+        keep_blank=keep_blank,
     )
     return 0 if run(settings) else SOME_UNSENT

@@ -17,8 +17,11 @@ import apsw
 
 from shipper.capture import Source, capture
 from shipper.cloudwatch import CloudWatch
+from shipper.collecting import Chooser
 from shipper.naming import Namer
+from shipper.sources.intake import Intake
 from shipper.sources.json_file import JsonFileSource
+from shipper.sources.multiline import MultilineRule
 from shipper.stopping import Stop, stopping_on_signals
 from shipper.upload import Uploader, now_ms
 from spool.lock import ShipperLock
@@ -53,7 +56,10 @@ class Settings:
     concurrency: int
     use_gzip: bool
     once: bool
+    chooser: Chooser
     namer: Namer
+    multiline: MultilineRule | None
+    keep_blank: bool
 
 
 def run(settings: Settings) -> bool:
@@ -145,7 +151,16 @@ class _Agent:
 def _make_source(settings: Settings, store: Store) -> Source | None:
     if settings.source == "none":
         return None
-    return JsonFileSource(settings.containers_dir, store, settings.namer.target)
+    intake = Intake(
+        store,
+        settings.chooser,
+        settings.namer,
+        multiline=settings.multiline,
+        keep_blank=settings.keep_blank,
+        backlog=settings.chooser.route.backlog,
+        tail=settings.chooser.route.tail,
+    )
+    return JsonFileSource(settings.containers_dir, intake)
 
 
 def _allow_many_files() -> None:

@@ -253,6 +253,38 @@ class ContainerFiles:
                 return lines
         return b""
 
+    def skip_all(self) -> None:
+        """
+        Read on behind what there is now.
+        """
+        self.skip_all_but(0)
+
+    def skip_all_but(self, count: int) -> None:
+        """
+        Read on before the last `count` lines that there are now.
+        """
+        sizes: list[int] = []
+        while lines := self.read_lines():
+            sizes.append(lines.count(b"\n"))
+        surplus = sum(sizes) - count
+        self.close()
+        self.place = None
+        while surplus > 0 and (lines := self.read_lines()):
+            surplus -= lines.count(b"\n")
+            if surplus < 0:
+                self._step_back(lines, -surplus)
+
+    def _step_back(self, lines: bytes, count: int) -> None:
+        """
+        Read the last `count` of these lines, just read, again.
+        """
+        place = cast(Place, self.place)
+        start = len(lines)
+        for _ in range(count + 1):
+            start = lines.rfind(b"\n", 0, start)
+        self.close()
+        self.place = Place(place.head, place.offset - (len(lines) - start - 1))
+
     def is_gone(self) -> bool:
         """
         Whether Docker has removed the container, folder and all.

@@ -23,7 +23,6 @@ import orjson
 from watchdog.events import (
     DirCreatedEvent,
     FileModifiedEvent,
-    FileMovedEvent,
     FileOpenedEvent,
     FileSystemEvent,
     FileSystemEventHandler,
@@ -32,11 +31,11 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
 from shipper.containers import Container, read_container
-from shipper.naming import Target
 from shipper.sources.files import ContainerFiles, Place
+from shipper.sources.intake import Intake
 from shipper.sources.lines import Joiner
 from shipper.sources.reading import Reading
-from spool.store import Chunk, Store
+from spool.store import Chunk
 
 __all__ = ["JsonFileSource"]
 
@@ -58,19 +57,23 @@ READING_BYTES = 2_000_000
 MUCH_BYTES = 500_000
 """A file that gave so many bytes of lines at one look has more; the next look follows at once."""
 
+SCAN_ON_S = 2.0
+"""So long after a file was opened the folders are looked at each time."""
+
 OPEN_MESSAGE_S = 30.0
 """How long the end of a message is waited for when its container is silent."""
 
 
 class JsonFileSource:
     """
-    Every container under `folder` that has a json-file log, each into the stream that `name` gives.
+    Every container under `folder` that has a json-file log and that `intake` takes from files.
     """
 
-    def __init__(self, folder: Path, store: Store, name: Callable[[Container], Target]) -> None:
+    def __init__(self, folder: Path, intake: Intake) -> None:
         self._folder = folder
-        self._store = store
-        self._name = name
+        self._intake = intake
+        self._is_first_scan = True
+        self._scan_until_s = 0.0
         self._logs: dict[str, _ContainerLog] = {}
         self._bell = _Bell(folder, on_open=self._hold_newer)
 
@@ -83,7 +86,7 @@ class JsonFileSource:
         try:
             while True:
                 stopping = stop.is_set()
-                if once or monotonic() - scanned_s >= RESCAN_S or self._bell.is_new_file():
+                if once or monotonic() - scanned_s >= RESCAN_S or self._is_scan_due():
                     self._scan()
                     scanned_s = monotonic()
                 begun_s = monotonic()
@@ -115,6 +118,16 @@ class JsonFileSource:
             self._bell.wait(POLL_S)
         # freshly armed, it does not wait: a line may have come just before
 
+    def _is_scan_due(self) -> bool:
+        """
+        Whether a file was opened lately. Docker opens a log some time after its folder is made, and
+        replaces a configuration by a rename some ms after it opened the new one.
+        """
+        now_s = monotonic()
+        if self._bell.is_new_file():
+            self._scan_until_s = now_s + SCAN_ON_S
+        return now_s < self._scan_until_s
+
     def _scan(self) -> None:
         """
         Hold the files of new containers; learn of renames and ends.
@@ -127,8 +140,11 @@ class JsonFileSource:
         for folder in folders:
             known = self._logs.get(folder.name)
             if known is None:
-                known = self._logs[folder.name] = _ContainerLog(folder, self._store, self._name)
+                known = self._logs[folder.name] = _ContainerLog(
+                    folder, self._intake, is_older=self._is_first_scan
+                )
             known.refresh()
+        self._is_first_scan = False
 
     def _hold_newer(self, path: str) -> None:
         """
@@ -169,17 +185,19 @@ class _ContainerLog:
     One container: who it is, its files, and the joining of their lines.
     """
 
-    def __init__(self, folder: Path, store: Store, name: Callable[[Container], Target]) -> None:
+    def __init__(self, folder: Path, intake: Intake, *, is_older: bool) -> None:
         self.key = f"json-file:{folder.name}"
         self._folder = folder
-        self._store = store
-        self._name = name
+        self._intake = intake
         self._config_seen: tuple[int, int] | None = None
         self._joiner: Joiner | None = None
         self._running = True
         self._last_line_s = monotonic()
-        saved = orjson.loads(store.checkpoint(self.key) or "null")
+        self._has_told_damage = False
+        self._why_not: str | None = None
+        saved = orjson.loads(intake.store.checkpoint(self.key) or "null")
         self._resume = saved["open"] if saved else {}
+        self._is_first_sight = is_older and not saved
         self.files = ContainerFiles(folder, place=Place(*saved["place"]) if saved else None)
 
     def refresh(self) -> None:
@@ -200,20 +218,26 @@ class _ContainerLog:
     def _configure(self, container: Container) -> None:
         if self._joiner and container.problem:
             return  # `docker rm` takes the configuration first; its last lines keep their stream
-        target = self._name(container)
-        stream_id = self._store.stream_id(target.group, target.stream)
         self._running = container.running
+        why_not = self._intake.takes(container, "files")
+        if why_not != self._why_not:
+            self._why_not = why_not
+            log.info("not collecting %s: %s", container.name, why_not)
         if self._joiner:
-            self._joiner.stream_id = stream_id
-            return
+            self._joiner.stream_id = self._intake.stream_id(container)
+        elif not why_not:
+            self._begin(container)
+
+    def _begin(self, container: Container) -> None:
         if container.problem:
             log.warning("container %.12s: %s; its id is its name", container.id, container.problem)
-        source_ids = {
-            name: self._store.source_id(f"{container.id[:12]}/{name}")
-            for name in ("stdout", "stderr")
-        }
-        self._joiner = Joiner(stream_id, source_ids)
+        self._joiner = self._intake.joiner(container)
         self._joiner.resume(self._resume)
+        if self._is_first_sight and not self._intake.backlog:
+            self.files.skip_all()
+        elif self._is_first_sight and self._intake.tail is not None:
+            self.files.skip_all_but(self._intake.tail)
+        target = self._intake.namer.target(container)
         log.info("collecting %s as %s %s", container.name, target.group, target.stream)
 
     def read_into(self, reading: Reading) -> int:
@@ -221,7 +245,7 @@ class _ContainerLog:
         Add the next lines to `reading`; returns how many bytes of them there were.
         """
         joiner = self._joiner
-        if joiner is None:
+        if joiner is None or self._why_not:
             return 0
         lines = self.files.read_lines()
         if lines:
@@ -229,7 +253,7 @@ class _ContainerLog:
             self._add(reading, joiner, Chunk(joiner.stream_id, joiner.read(lines)))
             reading.bytes += len(lines)
             return len(lines)
-        if joiner.open and self._has_ended():
+        if joiner.is_open() and self._has_ended(joiner):
             self._add(reading, joiner, Chunk(joiner.stream_id, joiner.flush()))
         return 0
 
@@ -237,12 +261,16 @@ class _ContainerLog:
         """
         The container is gone: what is open will not end.
         """
-        if self._joiner and self._joiner.open:
+        if self._joiner and self._joiner.is_open():
             self._add(reading, self._joiner, Chunk(self._joiner.stream_id, self._joiner.flush()))
 
-    def _has_ended(self) -> bool:
+    def _has_ended(self, joiner: Joiner) -> bool:
         self.refresh()
-        return not self._running or monotonic() - self._last_line_s > OPEN_MESSAGE_S
+        silent_s = monotonic() - self._last_line_s
+        longest_s = OPEN_MESSAGE_S
+        if joiner.multiline and not joiner.open:
+            longest_s = joiner.multiline.rule.flush_s
+        return not self._running or silent_s > longest_s
 
     def _add(self, reading: Reading, joiner: Joiner, chunk: Chunk) -> None:
         if chunk.events:
@@ -252,6 +280,9 @@ class _ContainerLog:
             reading.checkpoints[self.key] = orjson.dumps(
                 {"place": [place.head, place.offset], "open": joiner.position()}
             ).decode()
+        if joiner.damaged and not self._has_told_damage:
+            self._has_told_damage = True
+            log.warning("damaged records in %s are left out", self.files.live.name)
         reading.skip("blank lines", joiner.blank)
         reading.skip("damaged records", joiner.damaged + self.files.torn)
         reading.skip("files rotated away or truncated unread", self.files.lost)
@@ -260,9 +291,8 @@ class _ContainerLog:
 
 class _Bell(FileSystemEventHandler):
     """
-    Rings when a file under a folder is opened (a new one always is), is renamed (so Docker replaces
-    a configuration, some ms after it opened the new one) or, while armed, is written to. A new
-    folder rings too: what was opened in it before it was watched does not.
+    Rings when a file under a folder is opened (a new one always is) or, while armed, is written to.
+    A new folder rings too: what was opened in it before it was watched does not.
 
     Where the system has no more inotify watches to give it never arms, and the files are looked
     at as often as when lines come.
@@ -282,7 +312,7 @@ class _Bell(FileSystemEventHandler):
         """
         Called by watchdog.
         """
-        if isinstance(event, FileOpenedEvent | FileMovedEvent | DirCreatedEvent):
+        if isinstance(event, FileOpenedEvent | DirCreatedEvent):
             self._new_file = True
             self._on_open(os.fsdecode(event.src_path))
         else:
@@ -297,11 +327,10 @@ class _Bell(FileSystemEventHandler):
 
     def is_new_file(self) -> bool:
         """
-        Whether a file was opened or renamed since this was last asked; always, where that cannot
-        be known.
+        Whether a file was opened since this was last asked; always, where that cannot be known.
         """
         if self._openings is None:
-            self._openings = self._observe(FileOpenedEvent, FileMovedEvent, DirCreatedEvent)
+            self._openings = self._observe(FileOpenedEvent, DirCreatedEvent)
             return True
         seen, self._new_file = self._new_file, False
         return seen

@@ -22,6 +22,7 @@ from typing import Any
 import orjson
 
 from shipper.batch import MAX_MESSAGE_BYTES
+from shipper.sources.multiline import Multiline
 from spool.store import Event
 
 __all__ = ["Joiner", "Open", "split_message"]
@@ -32,7 +33,9 @@ RECORD_START = b'{"log":"'
 PIECE_ENDS = re.compile(rb'\0+|(?<!"attrs":)(?=\{"log":")')
 
 PART_BYTES = 16_384
+"""Docker's: a shorter record without a newline is no part that another one follows."""
 
+MAX_KNOWN_TIMES = 8_192
 MAX_KNOWN_SECONDS = 4_096
 
 
@@ -65,8 +68,22 @@ class _Milliseconds(dict[str, int]):
         return self[text]
 
 
+class _Times(dict[str, int]):
+    """
+    From `2026-11-22T11:08:31.289` (the first 23 characters, fewer where Go cut them) to ms since
+    the epoch; it forgets when there are many. Lines of a busy container share their milliseconds.
+    """
+
+    def __missing__(self, text: str) -> int:
+        if len(self) >= MAX_KNOWN_TIMES:
+            self.clear()
+        self[text] = timestamp = _seconds[text[:19]] + _milliseconds[text[19:]]
+        return timestamp
+
+
 _seconds = _Seconds()
 _milliseconds = _Milliseconds()
+_times = _Times()
 
 
 @dataclass(slots=True)
@@ -84,14 +101,17 @@ class Joiner:
     """
     Turns the lines of one container's files into events of one stream.
 
-    `source_ids` are the ids of the container's stdout and stderr. What is not an event is counted
-    in `blank` and `damaged` (records or lines).
+    `source_ids` are the ids of the container's stdout and stderr; `only` those that are wanted.
+    With `keep_blank` an empty line is a single space, as CloudWatch takes no empty message. What is
+    not an event is counted in `blank` and `damaged` (records or lines).
     """
 
     stream_id: int
     source_ids: dict[str, int]
     open: dict[str, Open] = field(default_factory=dict)
     keep_blank: bool = False
+    only: frozenset[int] | None = None
+    multiline: Multiline | None = None
     blank: int = 0
     damaged: int = 0
 
@@ -99,12 +119,23 @@ class Joiner:
         """
         The events that end in `data`, which is one or more whole lines.
         """
+        return self._chosen(self._read_lines(data))
+
+    def _read_lines(self, data: bytes) -> list[Event]:
         if not self.open:
             try:
                 return self._read_plain(data)
             except (ValueError, TypeError, LookupError):
                 pass  # something on these lines is out of the ordinary: look at each
         return [event for line in data.split(b"\n") if line for event in self._read_line(line)]
+
+    def _chosen(self, events: list[Event]) -> list[Event]:
+        """
+        Of stdout and stderr what is wanted, and lines that belong together made one.
+        """
+        if self.only is not None:
+            events = [event for event in events if event[2] in self.only]
+        return self.multiline.read(events) if self.multiline else events
 
     def read_records(self, records: Iterable[tuple[str, str, str]]) -> list[Event]:
         """
@@ -122,18 +153,24 @@ class Joiner:
             if 1 < len(text) < PART_BYTES and text[-1] == "\n" and stream not in self.open:
                 events.append(event)
                 continue
-            complete = text.endswith("\n")
-            if not complete and len(text.encode()) < PART_BYTES:
-                text, complete = text + "\n", True  # noqa: PLW2901
-            events.extend(self._read_record(text, stream, time, complete=complete))
-        return events
+            is_end = not text.endswith("\n") and len(text.encode()) < PART_BYTES
+            whole = text + "\n" if is_end else text
+            events.extend(self._read_record(whole, stream, time))
+        return self._chosen(events)
+
+    def is_open(self) -> bool:
+        """
+        Whether a message has begun whose end was not read.
+        """
+        return bool(self.open) or bool(self.multiline and self.multiline.open)
 
     def flush(self) -> list[Event]:
         """
         What is open, as messages: their ends will not come.
         """
         ended = [self._close(stream) for stream in sorted(self.open)]
-        return [event for events in ended for event in events]
+        events = self._chosen([event for events in ended for event in events])
+        return events + self.multiline.flush(self.stream_id) if self.multiline else events
 
     def _read_plain(self, data: bytes) -> list[Event]:
         """
@@ -141,14 +178,9 @@ class Joiner:
         """
         records = orjson.loads(b"[%b]" % data[:-1].replace(b"\n", b","))
         stream_id, source_ids = self.stream_id, self.source_ids
-        seconds, milliseconds = _seconds, _milliseconds
+        times = _times
         events = [
-            (
-                stream_id,
-                seconds[(time := record["time"])[:19]] + milliseconds[time[19:23]],
-                source_ids[record["stream"]],
-                log[:-1],
-            )
+            (stream_id, times[record["time"][:23]], source_ids[record["stream"]], log[:-1])
             for record in records
             if len(log := record["log"]) > 1 and log[-1] == "\n"
         ]
@@ -163,27 +195,31 @@ class Joiner:
         return events
 
     def _read_line(self, line: bytes) -> Iterator[Event]:
-        for piece in _pieces(line):
+        pieces = _pieces(line)
+        if b"\0" in line and all(piece.startswith(RECORD_START) for piece in pieces):
+            self.damaged += 1  # a hole, as after a truncation; what stands behind it is whole
+        for piece in pieces:
             try:
                 record = orjson.loads(piece)
                 log, stream, time = record["log"], record["stream"], record["time"]
                 self._event(stream, time, log)
-                complete = str.endswith(log, "\n")
+                str.endswith(log, "\n")
             except (ValueError, TypeError, LookupError):
                 self.damaged += 1
                 continue
-            yield from self._read_record(log, stream, time, complete=complete)
+            yield from self._read_record(log, stream, time)
 
-    def _read_record(self, log: str, stream: str, time: str, *, complete: bool) -> Iterator[Event]:
+    def _read_record(self, log: str, stream: str, time: str) -> Iterator[Event]:
+        text = log.removesuffix("\n")
         begun = self.open.get(stream)
         if begun and begun.time != time:  # a new message: the open one ended without a newline
             yield from self._close(stream)
             begun = None
         if begun:
-            begun.text += log[:-1] if complete else log
+            begun.text += text
         else:
-            begun = self.open[stream] = Open(time, log[:-1] if complete else log)
-        if complete:
+            begun = self.open[stream] = Open(time, text)
+        if text is not log:
             yield from self._close(stream)
         elif len(begun.text) > MAX_MESSAGE_BYTES:
             *full, begun.text = split_message(begun.text)
@@ -199,20 +235,29 @@ class Joiner:
         return [self._event(stream, message.time, text) for text in split_message(message.text)]
 
     def _event(self, stream: str, time: str, text: str) -> Event:
-        timestamp = _seconds[time[:19]] + _milliseconds[time[19:23]]
-        return (self.stream_id, timestamp, self.source_ids[stream], text)
+        return (self.stream_id, _times[time[:23]], self.source_ids[stream], text)
 
     def position(self) -> dict[str, Any]:
         """
         What is open, to be stored; `Joiner.resume` takes it back.
         """
-        return {stream: [message.time, message.text] for stream, message in self.open.items()}
+        position: dict[str, Any] = {
+            stream: [message.time, message.text] for stream, message in self.open.items()
+        }
+        if self.multiline and self.multiline.open:
+            position["multiline"] = self.multiline.position()
+        return position
 
     def resume(self, position: dict[str, Any]) -> None:
         """
         Go on where `position` was given.
         """
-        self.open = {stream: Open(*message) for stream, message in position.items()}
+        begun = position.get("multiline")
+        if begun and self.multiline:
+            self.multiline.resume(begun)
+        self.open = {
+            stream: Open(*message) for stream, message in position.items() if stream != "multiline"
+        }
 
 
 def _pieces(line: bytes) -> list[bytes]:

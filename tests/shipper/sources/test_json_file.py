@@ -17,9 +17,11 @@ import pytest
 from agent import LogWriter, wait_until
 
 from shipper.capture import capture
-from shipper.containers import Container
-from shipper.naming import Target
+from shipper.collecting import Chooser
+from shipper.naming import Namer
+from shipper.route import Route
 from shipper.sources import json_file
+from shipper.sources.intake import Intake
 from shipper.sources.json_file import JsonFileSource
 from shipper.sources.reading import Reading
 from spool.store import Store
@@ -28,11 +30,8 @@ WEB, WORKER = "a" * 64, "b" * 64
 
 
 def source_of(containers: Path, store: Store) -> JsonFileSource:
-    return JsonFileSource(containers, store, by_name)
-
-
-def by_name(container: Container) -> Target:
-    return Target("host", container.name)
+    namer = Namer("host", "{{.Name}}", "host", instance_id=str, region=str)
+    return JsonFileSource(containers, Intake(store, Chooser(Route(), "auto", None), namer))
 
 
 def read_once(containers: Path, store: Store) -> None:

@@ -397,19 +397,19 @@ def good_but(*missing):
 
 
 @pytest.mark.parametrize("size", [1, 100, 5_000])
-def test_a_hole_that_a_truncation_left_costs_nothing(size):
+def test_a_hole_that_a_truncation_left_costs_no_record_and_is_counted(size):
     """
     The engine goes on at its old offset: NULs, and a whole record on the same line.
     """
     found, reader = read_in_turn([b"\0" * size + GOOD[0], *GOOD[1:]])
     assert found == good_but()
-    assert reader.damaged == 0
+    assert reader.damaged == 1
 
 
-def test_a_line_of_nothing_but_nuls_is_no_damage():
+def test_a_line_of_nothing_but_nuls_is_a_hole():
     found, reader = read_in_turn([GOOD[0], b"\0" * 50 + b"\n", *GOOD[1:]])
     assert found == good_but()
-    assert reader.damaged == 0
+    assert reader.damaged == 1
 
 
 @pytest.mark.parametrize("cut", range(1, len(GOOD[1])))

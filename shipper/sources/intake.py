@@ -1,0 +1,68 @@
+"""
+What the sources of one agent have in common: which containers they take, into which stream, and
+how their lines become events.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from shipper.collecting import Chooser
+from shipper.containers import Container
+from shipper.naming import Namer
+from shipper.sources.lines import Joiner
+from shipper.sources.multiline import Multiline, MultilineRule
+from spool.store import Store
+
+__all__ = ["Intake"]
+
+STREAMS = ("stdout", "stderr")
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """
+    The agent's rules, and the store that knows the ids of names.
+
+    Of containers seen for the first time, without `backlog` what they had logged before is left
+    out; with `tail` all but that many of their last lines.
+    """
+
+    store: Store
+    chooser: Chooser
+    namer: Namer
+    multiline: MultilineRule | None = None
+    keep_blank: bool = False
+    backlog: bool = True
+    tail: int | None = None
+
+    def takes(self, container: Container, source: Literal["files", "api"]) -> str | None:
+        """
+        None where that source collects the container, else the reason why it does not.
+        """
+        choice = self.chooser.choose(container)
+        return None if choice.source == source else choice.reason
+
+    def stream_id(self, container: Container) -> int:
+        """
+        The stream that a container's lines go to under its present name.
+        """
+        target = self.namer.target(container)
+        return self.store.stream_id(target.group, target.stream)
+
+    def joiner(self, container: Container) -> Joiner:
+        """
+        What makes events of a container's lines.
+        """
+        source_ids = {name: self.store.source_id(f"{container.id[:12]}/{name}") for name in STREAMS}
+        wanted = self.chooser.route.filter_sources
+        rule = self.multiline
+        applies = rule and rule.applies(container.env.get("LOGSPOUT_MULTILINE", ""))
+        return Joiner(
+            self.stream_id(container),
+            source_ids,
+            keep_blank=self.keep_blank,
+            only=frozenset(source_ids[name] for name in wanted) if wanted else None,
+            multiline=Multiline(rule) if rule and applies else None,
+        )
