@@ -1,0 +1,387 @@
+"""
+Docker's Engine API: which containers there are, who they are, and the bytes of their logs.
+
+Comes in: the engine's address. Goes out: containers, answers and streams as bytes. Always holds:
+every wait has an end, also when the engine hangs; `close` cuts what is open. Errors are sorted by
+what the caller does next: `EngineUnavailable` (later), `ContainerGone` (it is over),
+`LogsUnreadable` (never).
+
+docker's client finds the engine, lists and inspects. Logs are read beside it: it gives them frame
+by frame, those of a terminal byte by byte, and switches the time limit off. An answer is asked for
+by HTTP/1.1, whose chunks tell its end from a cut. A stream that is followed is asked for by
+HTTP/1.0, which has no chunks: what its socket gives is the engine's bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException, HTTPResponse
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import docker
+import requests
+from docker.errors import APIError, DockerException, NotFound
+from docker.tls import TLSConfig
+from docker.utils import kwargs_from_env
+
+from shipper.containers import Container
+
+__all__ = [
+    "TIMEOUT_S",
+    "ContainerGone",
+    "Engine",
+    "EngineError",
+    "EngineUnavailable",
+    "Found",
+    "LogsUnreadable",
+    "Opened",
+    "container_from_inspect",
+    "default_base_url",
+]
+
+DEFAULT_BASE_URL = "unix:///var/run/docker.sock"
+LOGSPOUT_SOCKET = Path("/tmp/docker.sock")  # noqa: S108 - where logspout's users mount it
+
+TIMEOUT_S = 10
+"""For an answer to begin, and for each piece of it; the engine answers within ms."""
+
+ANSWER_BYTES = 1_000_000
+NEVER = "0001-"
+MAX_HEAD_BYTES = 65_536
+EVENTS = {"type": ["container"], "event": ["create", "start", "die", "destroy", "rename"]}
+
+
+class EngineError(Exception):
+    """
+    The engine cannot do what was asked.
+    """
+
+
+class EngineUnavailable(EngineError):
+    """
+    No engine answers, or not as it should: ask again later.
+    """
+
+
+class ContainerGone(EngineError):
+    """
+    The container is removed, or is just being so.
+    """
+
+
+class LogsUnreadable(EngineError):
+    """
+    The container's log driver keeps nothing that the engine could read.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """
+    What an inspection says: who the container is, and what matters for reading its log. `created`
+    is the engine's time, RFC 3339.
+    """
+
+    container: Container
+    created: str
+    was_started: bool
+    removes_itself: bool
+    is_restarting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """
+    A stream that the engine writes to, and its bytes that came with the head of the answer.
+    """
+
+    socket: socket.socket
+    begun: bytes
+
+
+class Engine:
+    """
+    One engine. Its methods may be called from any thread, after `connect`.
+    """
+
+    def __init__(self, base_url: str | None = None) -> None:
+        self.base_url = base_url or default_base_url()
+        self._tls = kwargs_from_env().get("tls")
+        self._client: docker.APIClient | None = None
+        self._sockets: set[socket.socket] = set()
+        self._lock = threading.Lock()
+        self._is_closed = False
+
+    def connect(self) -> None:
+        """
+        Find the engine and agree on a version of the API. Raises `EngineUnavailable`.
+        """
+        if self._client:
+            self._client.close()
+        with _translated():
+            self.hang_up(self.dial())  # docker's client leaves a socket open where none answers
+            self._client = docker.APIClient(
+                base_url=self.base_url, version="auto", timeout=TIMEOUT_S, tls=self._tls or False
+            )
+
+    def close(self) -> None:
+        """
+        End all that is under way, in whatever thread.
+        """
+        with self._lock:
+            self._is_closed = True
+            for opened in self._sockets:
+                with suppress(OSError):
+                    opened.shutdown(socket.SHUT_RDWR)
+        if self._client:
+            self._client.close()
+
+    def containers(self) -> dict[str, tuple[str, ...]]:
+        """
+        All containers by id, with what tells when they must be inspected again: names and state.
+        """
+        with _translated():
+            listed = self._connected().containers(all=True)
+            return {str(c["Id"]): (*map(str, c["Names"] or ()), str(c["State"])) for c in listed}
+
+    def inspect(self, container_id: str) -> Found:
+        """
+        Raises `ContainerGone`, `EngineUnavailable`.
+        """
+        with _translated():
+            data: Mapping[str, Any] = self._connected().inspect_container(container_id)
+            state = _table(data.get("State"))
+            return Found(
+                container_from_inspect(data),
+                created=str(data.get("Created") or ""),
+                was_started=not str(state.get("StartedAt") or NEVER).startswith(NEVER),
+                removes_itself=_table(data.get("HostConfig")).get("AutoRemove") is True,
+                is_restarting=state.get("Restarting") is True,
+            )
+
+    @contextmanager
+    def answer(self, container_id: str, asked: Mapping[str, str]) -> Iterator[Iterator[bytes]]:
+        """
+        A container's log as it is now, in pieces of up to ANSWER_BYTES.
+
+        Raises `ContainerGone`, `LogsUnreadable`, `EngineUnavailable`, also between two pieces.
+        """
+        connection = _Connection(self)
+        try:
+            with _translated():
+                connection.request("GET", self._logs_path(container_id, asked))
+                response = connection.getresponse()
+                if response.status != requests.codes.ok:
+                    raise _error(response.status, response.read(MAX_HEAD_BYTES))
+            yield _pieces(response)
+        finally:
+            connection.close()
+            if connection.opened:
+                self.hang_up(connection.opened)
+
+    def follow(self, container_id: str, *, tail: str) -> Opened:
+        """
+        A stream of the container's log; it ends with the container's run. Raises as `answer`.
+        """
+        return self._open(self._logs_path(container_id, {"follow": "1", "tail": tail}))
+
+    def events(self) -> Opened:
+        """
+        A stream of what happens to containers, one JSON object each. Raises `EngineUnavailable`.
+        """
+        return self._open(self._path("/events", {"filters": json.dumps(EVENTS)}))
+
+    def dial(self) -> socket.socket:
+        """
+        A connection to the engine, which `close` ends. Raises OSError.
+        """
+        opened = _dial(self.base_url, self._tls)
+        with self._lock:
+            self._sockets.add(opened)
+            if self._is_closed:
+                opened.shutdown(socket.SHUT_RDWR)
+        return opened
+
+    def hang_up(self, opened: socket.socket) -> None:
+        """
+        End a connection.
+        """
+        with self._lock:
+            self._sockets.discard(opened)
+        opened.close()
+
+    def _open(self, path: str) -> Opened:
+        with _translated():
+            opened = self.dial()
+            try:
+                opened.sendall(f"GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
+                return Opened(opened, _read_head(opened))
+            except BaseException:
+                self.hang_up(opened)
+                raise
+
+    def _connected(self) -> docker.APIClient:
+        if self._client is None:
+            raise EngineUnavailable("not connected")
+        return self._client
+
+    def _path(self, path: str, asked: Mapping[str, str]) -> str:
+        return f"/v{self._connected().api_version}{path}?{urlencode(asked)}"
+
+    def _logs_path(self, container_id: str, asked: Mapping[str, str]) -> str:
+        always = {"stdout": "1", "stderr": "1", "timestamps": "1"}
+        return self._path(f"/containers/{container_id}/logs", {**always, **asked})
+
+
+class _Connection(HTTPConnection):
+    """
+    HTTP/1.1 over whatever leads to the engine.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__("docker")
+        self.opened: socket.socket | None = None
+        self._engine = engine
+
+    def connect(self) -> None:
+        """
+        Called by http.client.
+        """
+        self.sock = self.opened = self._engine.dial()
+
+
+def default_base_url() -> str:
+    """
+    DOCKER_HOST, or the usual socket, or logspout's where only that exists.
+    """
+    if named := os.environ.get("DOCKER_HOST"):
+        return named
+    if not Path(urlsplit(DEFAULT_BASE_URL).path).exists() and LOGSPOUT_SOCKET.exists():
+        return f"unix://{LOGSPOUT_SOCKET}"
+    return DEFAULT_BASE_URL
+
+
+def container_from_inspect(data: Mapping[str, Any]) -> Container:
+    """
+    The container that `GET /containers/ID/json` tells of.
+    """
+    config, state = _table(data.get("Config")), _table(data.get("State"))
+    log_config = _table(_table(data.get("HostConfig")).get("LogConfig"))
+    container_id = str(data["Id"])
+    entries = [str(entry).partition("=") for entry in config.get("Env") or ()]
+    return Container(
+        id=container_id,
+        name=str(data.get("Name") or "").lstrip("/") or container_id[:12],
+        hostname=str(config.get("Hostname") or ""),
+        image=str(config.get("Image") or ""),
+        labels={str(key): str(value) for key, value in _table(config.get("Labels")).items()},
+        env={name: value for name, separator, value in entries if separator},
+        tty=config.get("Tty") is True,
+        running=state.get("Running") is True,
+        log_driver=str(log_config.get("Type") or "json-file"),
+    )
+
+
+def _table(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _dial(base_url: str, tls: TLSConfig | None) -> socket.socket:
+    url = urlsplit(base_url if "://" in base_url else f"tcp://{base_url}")
+    if url.scheme == "unix":
+        opened = socket.socket(socket.AF_UNIX)
+        opened.settimeout(TIMEOUT_S)
+        try:
+            opened.connect(url.path or f"/{url.netloc}")
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+    if url.scheme not in ("tcp", "http", "https"):
+        raise EngineUnavailable(f"{base_url}: only unix:// and tcp:// lead to an engine here")
+    port = url.port or (2376 if tls else 2375)
+    plain = socket.create_connection((url.hostname or "localhost", port), TIMEOUT_S)
+    if not tls and url.scheme != "https":
+        return plain
+    return _tls_context(tls).wrap_socket(plain, server_hostname=url.hostname)
+
+
+def _tls_context(tls: TLSConfig | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=tls.ca_cert if tls and tls.verify else None)
+    if tls and not tls.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if tls and tls.cert:
+        context.load_cert_chain(*tls.cert)
+    return context
+
+
+def _pieces(response: HTTPResponse) -> Iterator[bytes]:
+    while True:
+        with _translated():
+            data = response.read(ANSWER_BYTES)
+        if not data:
+            return
+        yield data
+
+
+def _read_head(opened: socket.socket) -> bytes:
+    """
+    What came behind the head of an HTTP/1.0 answer.
+    """
+    data = b""
+    while b"\r\n\r\n" not in data:
+        more = opened.recv(MAX_HEAD_BYTES)
+        if not more or len(data) > MAX_HEAD_BYTES:
+            raise EngineUnavailable("the answer ended within its head")
+        data += more
+    head, _, begun = data.partition(b"\r\n\r\n")
+    status = head.split(b" ", 2)[1:2]
+    if status != [b"200"]:
+        code = int(status[0]) if status and status[0].isdigit() else 0
+        raise _error(code, begun or opened.recv(MAX_HEAD_BYTES))
+    if b"\r\ntransfer-encoding:" in head.lower():
+        raise EngineUnavailable("chunks in an answer to HTTP/1.0; is there a proxy before it?")
+    return begun
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """
+    Errors of docker's client, of requests and of sockets as our own.
+    """
+    try:
+        yield
+    except NotFound as error:
+        raise ContainerGone(str(error.explanation)) from error
+    except APIError as error:
+        raise _error(error.status_code or 0, str(error.explanation).encode()) from error
+    except (DockerException, requests.RequestException, OSError, HTTPException) as error:
+        raise EngineUnavailable(str(error) or type(error).__name__) from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise EngineUnavailable(f"an answer that is not the Engine API's: {error!r}") from error
+
+
+def _error(status: int, body: bytes) -> EngineError:
+    """
+    What a status other than 200 means, for logs and containers alike.
+    """
+    try:
+        said = str(json.loads(body)["message"])
+    except (ValueError, LookupError, TypeError):
+        said = body[:200].decode(errors="replace")
+    kinds: dict[int, type[EngineError]] = {
+        404: ContainerGone,
+        409: ContainerGone,
+        501: LogsUnreadable,
+    }
+    return kinds.get(status, EngineUnavailable)(f"{status}: {said}")
