@@ -25,6 +25,7 @@ COMMANDS = {
     "status": "What is here, what was sent, what is wrong.",
     "events": "Show stored events.",
     "batches": "Show the PutLogEvents requests and their outcomes.",
+    "names": "What would happen to each container, and why.",
     "query": "Read-only SQL over the spool.",
     "prune": "Delete old sent events.",
     "check": "Verify the file, and that every event is accounted for.",

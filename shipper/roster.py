@@ -14,8 +14,9 @@ from pathlib import Path
 from shipper.collecting import Choice, Chooser
 from shipper.containers import Container, read_container
 from shipper.naming import Namer
+from shipper.sources.engine_api import ContainerGone, Engine, EngineUnavailable
 
-__all__ = ["Entry", "roster"]
+__all__ = ["Entry", "engine_containers", "roster"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,27 @@ def roster(
         for container in known.values()
     ]
     return sorted(entries, key=lambda entry: (entry.name, entry.id))
+
+
+def engine_containers() -> list[Container] | None:
+    """
+    The containers that the Docker Engine knows; None where none answers.
+    """
+    engine = Engine()
+    try:
+        engine.connect()
+        return [container for id_ in engine.containers() if (container := _inspected(engine, id_))]
+    except EngineUnavailable:
+        return None
+    finally:
+        engine.close()
+
+
+def _inspected(engine: Engine, container_id: str) -> Container | None:
+    try:
+        return engine.inspect(container_id).container
+    except ContainerGone:
+        return None
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -1,0 +1,84 @@
+"""
+spool names: what would happen to each container, and why.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from cli.options import containers_dir_option, format_option, source_option
+from cli.output import write_rows
+from cli.rules import make_chooser, make_namer
+from shipper.ec2 import Metadata
+from shipper.roster import engine_containers, roster
+from shipper.route import Route, parse_route
+
+__all__ = ["command"]
+
+COLUMNS = (
+    "id",
+    "name",
+    "collected",
+    "reason",
+    "source",
+    "group",
+    "stream",
+    "raw_group",
+    "raw_stream",
+    "error",
+)
+TABLE_COLUMNS = ("name", "source", "group", "stream", "reason", "error")
+
+
+@click.command(name="names")
+@click.argument("route", required=False)
+@source_option
+@containers_dir_option
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@format_option()
+def command(
+    *,
+    route: str | None,
+    source: str,
+    containers_dir: Path,
+    as_json: bool,
+    output_format: str | None,
+) -> None:
+    r"""
+    Show for each container whether it is collected, why or why not, by which source, and under
+    which group and stream. Takes the route and the environment of `spool run`; changes nothing.
+
+    \b
+    Examples:
+      spool names
+      LOGSPOUT_STREAM='{{.Name}}-{{.ID}}' spool names cloudwatch://us-east-1
+      spool names --json
+    """
+    parsed = parse_route(route, os.environ)
+    metadata = Metadata(os.environ, use_ec2=parsed.use_ec2)
+    entries = roster(
+        containers_dir,
+        make_chooser(parsed, source),
+        make_namer(parsed, metadata, _region(parsed, metadata)),
+        engines=None if source == "files" else engine_containers(),
+    )
+    chosen = "json" if as_json else output_format
+    write_rows(
+        map(asdict, entries),
+        columns=TABLE_COLUMNS if chosen in (None, "table") else COLUMNS,
+        output_format=chosen,
+        text="{name}  source {source}  group {group}  stream {stream}  {reason}  {error}",
+    )
+
+
+def _region(route: Route, metadata: Metadata) -> Callable[[], str]:
+    def find() -> str:
+        configured = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+        return route.region or metadata.region() or configured or ""
+
+    return find
