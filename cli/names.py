@@ -63,7 +63,7 @@ def command(
     metadata = Metadata(os.environ, use_ec2=parsed.use_ec2)
     entries = roster(
         containers_dir,
-        make_chooser(parsed, source),
+        make_chooser(parsed, source, containers_dir),
         make_namer(parsed, metadata, _region(parsed, metadata)),
         engines=None if source == "files" else engine_containers(),
     )

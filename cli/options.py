@@ -71,10 +71,11 @@ db_option = click.option(
 source_option = click.option(
     "--source",
     envvar="SPOOL_SOURCE",
-    type=click.Choice(["auto", "files", "none"]),
+    type=click.Choice(["auto", "files", "api", "none"]),
     default="auto",
     show_default=True,
-    help="Where lines come from: Docker's json-file logs, or nowhere (ship only).",
+    help="Where lines come from: Docker's json-file logs, the Engine API, the one or the other for"
+    " each container, or nowhere (ship only).",
 )
 
 containers_dir_option = click.option(

@@ -5,6 +5,7 @@ The rules that `spool run` and `spool names` share: whom to collect, and under w
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from shipper.collecting import Chooser, own_container_id
 from shipper.ec2 import Metadata
@@ -14,11 +15,11 @@ from shipper.route import Route
 __all__ = ["make_chooser", "make_namer"]
 
 
-def make_chooser(route: Route, source: str) -> Chooser:
+def make_chooser(route: Route, source: str, containers_dir: Path) -> Chooser:
     """
     Whom to collect, and from where.
     """
-    return Chooser(route, source, own_container_id())
+    return Chooser(route, source, containers_dir, own_container_id())
 
 
 def make_namer(route: Route, metadata: Metadata, region: Callable[[], str]) -> Namer:

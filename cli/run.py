@@ -119,7 +119,7 @@ def command(
         concurrency=concurrency,
         use_gzip=use_gzip,
         once=once,
-        chooser=make_chooser(parsed, source),
+        chooser=make_chooser(parsed, source, containers_dir),
         namer=make_namer(parsed, metadata, lambda: region),
         multiline=rule_from(multiline, os.environ),
         keep_blank=keep_blank,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import resource
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from shipper.capture import Source, capture
 from shipper.cloudwatch import CloudWatch
 from shipper.collecting import Chooser
 from shipper.naming import Namer
+from shipper.sources.engine_source import EngineSource
 from shipper.sources.intake import Intake
 from shipper.sources.json_file import JsonFileSource
 from shipper.sources.multiline import MultilineRule
@@ -89,26 +91,27 @@ class _Agent:
         self._store = store
         self._uploader = uploader
         self._stop = stop
-        self._source = _make_source(settings, store)
+        self._sources = _make_sources(settings, store)
         self._failed = False
         stop.wakes(uploader.wake)
-        if self._source:
-            stop.wakes(self._source.wake)
+        for source in self._sources:
+            stop.wakes(source.wake)
 
     def run(self) -> bool:
         self._uploader.start()
-        threads = [threading.Thread(target=self._prune, name="prune", daemon=True)]
-        if self._source:
-            threads.append(
-                threading.Thread(target=self._capture, args=[self._source], name="capture")
-            )
-        for thread in threads:
+        captures = [
+            threading.Thread(target=self._capture, args=[source], name="capture", daemon=True)
+            for source in self._sources
+        ]
+        threading.Thread(target=self._prune, name="prune", daemon=True).start()
+        for thread in captures:
             thread.start()
         log.info("started")
-        delivered = self._ship_once(threads) if self._settings.once else self._ship()
+        delivered = self._ship_once(captures) if self._settings.once else self._ship()
         self._stop.set()
-        for thread in threads:
-            thread.join(STOP_BUDGET_S / 2)
+        deadline_s = time.monotonic() + STOP_BUDGET_S / 2
+        for thread in captures:
+            thread.join(max(0.0, deadline_s - time.monotonic()))
         self._uploader.finish(0 if self._settings.once else STOP_BUDGET_S / 2)
         log.info("stopped")
         if self._failed:
@@ -119,8 +122,8 @@ class _Agent:
         self._uploader.run(self._stop.event)
         return True
 
-    def _ship_once(self, threads: list[threading.Thread]) -> bool:
-        for thread in threads[1:]:
+    def _ship_once(self, captures: list[threading.Thread]) -> bool:
+        for thread in captures:
             while thread.is_alive() and not self._stop.event.is_set():
                 self._uploader.send_full_batches()
                 thread.join(0.05)
@@ -148,9 +151,10 @@ class _Agent:
                 log.error("cannot prune the spool: %s", error)
 
 
-def _make_source(settings: Settings, store: Store) -> Source | None:
-    if settings.source == "none":
-        return None
+def _make_sources(settings: Settings, store: Store) -> list[Source]:
+    """
+    The sources that `--source` names; each takes the containers that the rules give it.
+    """
     intake = Intake(
         store,
         settings.chooser,
@@ -160,7 +164,21 @@ def _make_source(settings: Settings, store: Store) -> Source | None:
         backlog=settings.chooser.route.backlog,
         tail=settings.chooser.route.tail,
     )
-    return JsonFileSource(settings.containers_dir, intake)
+    files = JsonFileSource(settings.containers_dir, intake)
+    if settings.source == "files":
+        return [files]
+    engine = _make_engine_source(intake)
+    return {"none": [], "api": [engine], "auto": [files, engine]}[settings.source]
+
+
+def _make_engine_source(intake: Intake) -> Source:
+    return EngineSource(
+        intake.store,
+        intake.namer.target,
+        wanted=lambda container: intake.takes(container, "api") is None,
+        backlog=intake.backlog,
+        tail=intake.tail,
+    )
 
 
 def _allow_many_files() -> None:

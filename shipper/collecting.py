@@ -7,6 +7,7 @@ labels come from containers: no pattern is made of them.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -36,11 +37,13 @@ class Choice:
 @dataclass(frozen=True, slots=True)
 class Chooser:
     """
-    The rules of one agent: its route's filters, its `--source`, its own container.
+    The rules of one agent: its route's filters, its `--source`, where it finds Docker's files, its
+    own container.
     """
 
     route: Route
     source: str
+    containers_dir: Path
     own_id: str | None
 
     def choose(self, container: Container) -> Choice:
@@ -50,19 +53,29 @@ class Chooser:
         why_not = _why_not(container, self.route, self.own_id)
         if why_not:
             return Choice(None, why_not)
-        if container.log_driver == "none":
+        return self._by_driver(container, container.log_driver)
+
+    def _by_driver(self, container: Container, driver: str) -> Choice:
+        if driver == "none":
             return Choice(None, "its log driver is none: there is nothing to read")
         if self.source == "api":
             return Choice("api", "through the Engine API, as --source says")
-        if container.log_driver == "json-file":
+        if driver != "json-file" and self.source == "files":
+            reads = "--source auto reads it through the Engine API"
+            return Choice(None, f"its log driver is {driver}, which leaves no json-file; {reads}")
+        if driver != "json-file":
+            return Choice("api", f"its log driver is {driver}: through the Engine API")
+        if self.source == "files" or self._is_readable(container):
             return Choice("files", "its json-file log on disk")
-        if self.source == "files":
-            return Choice(
-                None,
-                f"its log driver is {container.log_driver}, which leaves no json-file; "
-                "--source auto reads it through the Engine API",
-            )
-        return Choice("api", f"its log driver is {container.log_driver}: through the Engine API")
+        return Choice("api", "its json-file log cannot be read here: through the Engine API")
+
+    def _is_readable(self, container: Container) -> bool:
+        """
+        Whether the container's log is in a folder that is there and may be read, or will be.
+        """
+        folder = self.containers_dir / container.id
+        log = folder / f"{container.id}-json.log"
+        return os.access(log, os.R_OK) if log.exists() else os.access(folder, os.R_OK | os.X_OK)
 
 
 def _why_not(container: Container, route: Route, own_id: str | None) -> str | None:

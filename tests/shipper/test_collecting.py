@@ -17,12 +17,28 @@ from shipper.route import Route
 WEB = Container(id="ab" * 32, name="web", labels={"tier": "front", "com.x/y": "a"})
 
 
-def choose(container: Container, route: Route | None = None, source: str = "auto") -> str | None:
-    return Chooser(route or Route(), source, own_id="cd" * 32).choose(container).source
+def chooser(route: Route | None, source: str) -> Chooser:
+    return Chooser(route or Route(), source, Path("/nowhere"), own_id="cd" * 32)
 
 
-def reason(container: Container, route: Route | None = None, source: str = "auto") -> str:
-    return Chooser(route or Route(), source, own_id="cd" * 32).choose(container).reason
+def choose(container: Container, route: Route | None = None, source: str = "files") -> str | None:
+    return chooser(route, source).choose(container).source
+
+
+def reason(container: Container, route: Route | None = None, source: str = "files") -> str:
+    return chooser(route, source).choose(container).reason
+
+
+def test_what_cannot_be_read_here_comes_through_the_engine(tmp_path: Path) -> None:
+    """
+    logspout's users mount the socket and nothing else.
+    """
+    auto = Chooser(Route(), "auto", tmp_path, own_id=None)
+    assert auto.choose(WEB).source == "api"
+    (tmp_path / WEB.id).mkdir()
+    assert auto.choose(WEB).source == "files"
+    (tmp_path / WEB.id / f"{WEB.id}-json.log").touch(mode=0o640)
+    assert auto.choose(WEB).source == "files"
 
 
 def test_an_ordinary_container_is_collected_from_its_file() -> None:
@@ -90,7 +106,6 @@ def test_filters_are_those_of_logspouts_routes(route: Route, expected: str | Non
 @pytest.mark.parametrize(
     ("driver", "source", "expected"),
     [
-        ("json-file", "auto", "files"),
         ("json-file", "files", "files"),
         ("json-file", "api", "api"),
         ("local", "auto", "api"),

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 from agent import wait_until
-from docker_engine import FakeContainer, FakeEngine
+from collector import Collector
+from docker_engine import FakeEngine
 
 from shipper.containers import Container
 from shipper.naming import Target
@@ -32,65 +33,6 @@ from spool.store import Store
 QUIET_S = 0.5
 
 
-class Collector:
-    """
-    A source at work: what it read is stored, and here by stream.
-    """
-
-    def __init__(self, store: Store, engine: FakeEngine, **options: object) -> None:
-        self.store = store
-        self.lines: dict[str, list[str]] = {}
-        self.skipped: dict[str, int] = {}
-        self.error: BaseException | None = None
-        self.streams: dict[int, str] = {}
-        self.source = EngineSource(store, self.name, base_url=engine.base_url, **options)  # type: ignore[arg-type]
-        self.stop_event = threading.Event()
-        self.thread = threading.Thread(target=self.run)
-
-    def name(self, container: Container) -> Target:
-        self.streams[self.store.stream_id("group", container.name)] = container.name
-        return Target("group", container.name)
-
-    def run(self, *, once: bool = False) -> None:
-        try:
-            for reading in self.source.readings(self.stop_event, once=once):
-                self.store.append(reading.chunks, checkpoints=reading.checkpoints)
-                for chunk in reading.chunks:
-                    lines = self.lines.setdefault(self.streams[chunk.stream_id], [])
-                    lines += [event[3] for event in chunk.events]
-                for reason, count in reading.skipped.items():
-                    self.skipped[reason] = self.skipped.get(reason, 0) + count
-        except BaseException as error:
-            self.error = error
-            raise
-
-    def __enter__(self) -> Collector:
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def stop(self) -> float:
-        """
-        Seconds that it took.
-        """
-        begun_s = time.monotonic()
-        self.stop_event.set()
-        self.source.wake()
-        self.thread.join(10)
-        assert not self.thread.is_alive()
-        assert self.error is None
-        return time.monotonic() - begun_s
-
-    def wait_for(self, container: FakeContainer, lines: int) -> list[str]:
-        wait_until(
-            lambda: len(self.lines.get(container.name, [])) >= lines,
-            what=f"{lines} lines of {container.name}",
-        )
-        return self.lines[container.name]
-
-
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[FakeEngine]:
     with FakeEngine(tmp_path / "docker.sock") as running:
@@ -99,7 +41,7 @@ def engine(tmp_path: Path) -> Iterator[FakeEngine]:
 
 @pytest.fixture
 def collect(store: Store, engine: FakeEngine) -> Callable[..., Collector]:
-    return lambda **options: Collector(store, engine, **options)
+    return lambda **options: Collector(store, base_url=engine.base_url, **options)
 
 
 def numbered(first: int, last: int, *, end: bytes = b"\n") -> list[bytes]:
@@ -116,14 +58,14 @@ def test_what_is_there_and_what_comes_is_read_once(
     old = engine.add("old")
     engine.write(old, *numbered(1, 1_000))
     with collect() as collector:
-        collector.wait_for(old, 1_000)
+        collector.wait_for(old.name, 1_000)
         new = engine.add("new")
         for number in range(50):
             engine.write(old, *numbered(1_001 + number, 1_001 + number))
             engine.write(new, *numbered(1 + number * 10, 10 + number * 10), stream="stderr")
             time.sleep(0.005)
-        assert collector.wait_for(old, 1_050) == texts(1, 1_050)
-        assert collector.wait_for(new, 500) == texts(1, 500)
+        assert collector.wait_for(old.name, 1_050) == texts(1, 1_050)
+        assert collector.wait_for(new.name, 500) == texts(1, 500)
         time.sleep(QUIET_S)
         assert collector.lines == {"old": texts(1, 1_050), "new": texts(1, 500)}
 
@@ -138,7 +80,7 @@ def test_a_stream_that_repeats_and_leaves_out_only_rings(
             engine.write(container, *numbered(number + 1, number + 20))
             engine.rotate(container, keep=1_500)
             time.sleep(0.002)
-        assert collector.wait_for(container, 2_000) == texts(1, 2_000)
+        assert collector.wait_for(container.name, 2_000) == texts(1, 2_000)
 
 
 def test_a_restart_goes_on_at_the_line(
@@ -147,11 +89,11 @@ def test_a_restart_goes_on_at_the_line(
     container = engine.add("long-lived")
     engine.write(container, *numbered(1, 500), b"x" * 16_384)
     with collect() as first:
-        first.wait_for(container, 500)
+        first.wait_for(container.name, 500)
     container.records.append((*container.records[-1][:2], b"end\n"))
     engine.write(container, *numbered(501, 600))
     with collect() as second:
-        lines = second.wait_for(container, 101)
+        lines = second.wait_for(container.name, 101)
     assert lines == ["x" * 16_384 + "end", *texts(501, 600)]
 
 
@@ -159,14 +101,14 @@ def test_a_terminals_lines_are_read(engine: FakeEngine, collect: Callable[..., C
     container = engine.add("terminal", tty=True)
     with collect() as collector:
         engine.write(container, *numbered(1, 3, end=b"\r\n"), b"y" * 16_384)
-        collector.wait_for(container, 3)
+        collector.wait_for(container.name, 3)
         container.records.append((*container.records[-1][:2], b"end\r\n"))
         engine.write(container, b"rest")
-        lines = collector.wait_for(container, 5)
+        lines = collector.wait_for(container.name, 5)
         engine.exit(container)
         engine.start_again(container)
         engine.write(container, b"next run\r\n")
-        assert collector.wait_for(container, 6) is lines
+        assert collector.wait_for(container.name, 6) is lines
     assert [line.rstrip("\r") for line in lines] == [
         *texts(1, 3),
         "y" * 16_384 + "end",
@@ -186,7 +128,7 @@ def test_the_last_lines_of_a_run_and_the_first_of_the_next_are_read(
             engine.start_again(container)
         engine.write(container, b"51")
         engine.exit(container)
-        assert collector.wait_for(container, 51) == texts(1, 51)
+        assert collector.wait_for(container.name, 51) == texts(1, 51)
 
 
 def test_a_container_that_is_removed_has_said_its_last_words(
@@ -198,11 +140,11 @@ def test_a_container_that_is_removed_has_said_its_last_words(
     container = engine.add("brief", removes_itself=True)
     with collect() as collector:
         engine.write(container, b"0\n")
-        collector.wait_for(container, 1)
+        collector.wait_for(container.name, 1)
         container.status = 409
         engine.write(container, *numbered(1, 100))
         engine.remove(container)
-        assert collector.wait_for(container, 101) == texts(0, 100)
+        assert collector.wait_for(container.name, 101) == texts(0, 100)
         assert collector.skipped == {}
 
 
@@ -216,7 +158,7 @@ def test_a_container_that_starts_and_is_gone_at_once_is_read(
         wait_until(lambda: engine.asked["follow"])
         container.status = 409
         engine.exit(container)
-        assert collector.wait_for(container, 10) == texts(1, 10)
+        assert collector.wait_for(container.name, 10) == texts(1, 10)
 
 
 def test_what_was_removed_unread_is_counted(
@@ -243,7 +185,7 @@ def test_logs_that_cannot_be_read_disturb_no_others(
     container = engine.add("open")
     with collect() as collector:
         engine.write(container, b"1\n")
-        assert collector.wait_for(container, 1) == ["1"]
+        assert collector.wait_for(container.name, 1) == ["1"]
         time.sleep(QUIET_S)
     assert list(collector.lines) == ["open"]
     assert ("not collected: its log driver is none" in caplog.text) is True
@@ -258,7 +200,7 @@ def test_an_answer_that_is_cut_costs_nothing(
     with collect() as collector:
         wait_until(lambda: engine.asked["logs"] >= 1)
         container.cut_after = None
-        assert collector.wait_for(container, 1_000) == texts(1, 1_000)
+        assert collector.wait_for(container.name, 1_000) == texts(1, 1_000)
 
 
 @pytest.mark.parametrize("hangs", ["one", "all"])
@@ -271,7 +213,7 @@ def test_a_stop_does_not_wait_for_an_engine_that_hangs(
         wait_until(lambda: engine.asked["logs"] >= 1)
         if hangs != "all":
             engine.write(others[0], b"1\n")
-            collector.wait_for(others[0], 1)
+            collector.wait_for(others[0].name, 1)
         assert collector.stop() < 2
     assert container.name not in collector.lines
 
@@ -288,15 +230,15 @@ def test_an_engine_that_is_away_is_waited_for_and_said_once(
         time.sleep(1)
         engine.start()
         engine.write(container, *numbered(1, 10))
-        collector.wait_for(container, 10)
+        collector.wait_for(container.name, 10)
         engine.stop()
         engine.write(container, *numbered(11, 20))
         time.sleep(1)
         engine.start()
         engine.write(container, *numbered(21, 30))
-        assert collector.wait_for(container, 30) == texts(1, 30)
+        assert collector.wait_for(container.name, 30) == texts(1, 30)
+        wait_until(lambda: caplog.text.count("the engine answers again") == 2)
     assert caplog.text.count("no engine at") == 2
-    assert caplog.text.count("the engine answers again") == 2
 
 
 def test_a_doorbell_that_is_silent_is_made_up_for(
@@ -310,14 +252,14 @@ def test_a_doorbell_that_is_silent_is_made_up_for(
     container = engine.add("silent")
     engine.write(container, b"1\n")
     with collect() as collector:
-        collector.wait_for(container, 1)
+        collector.wait_for(container.name, 1)
         engine.is_deaf = True
         engine.write(container, b"2\n")
-        collector.wait_for(container, 2)
+        collector.wait_for(container.name, 2)
         wait_until(lambda: "asking anew" in caplog.text)
         engine.is_deaf = False
         engine.write(container, b"3\n")
-        assert collector.wait_for(container, 3) == texts(1, 3)
+        assert collector.wait_for(container.name, 3) == texts(1, 3)
 
 
 def test_events_that_are_missed_are_made_up_for_by_the_list(
@@ -330,7 +272,7 @@ def test_events_that_are_missed_are_made_up_for_by_the_list(
         engine.events.append(b"")
         container = engine.add("unheard")
         engine.write(container, b"1\n")
-        assert collector.wait_for(container, 1) == ["1"]
+        assert collector.wait_for(container.name, 1) == ["1"]
         engine.remove(container)
         wait_until(lambda: engine.asked["list"] > 3)
 
@@ -341,13 +283,13 @@ def test_after_a_rename_lines_go_to_the_new_name(
     container = engine.add("before")
     engine.write(container, b"1\n")
     with collect() as collector:
-        collector.wait_for(container, 1)
+        collector.wait_for(container.name, 1)
         inspected = engine.asked["inspect"]
         engine.rename(container, "after")
         wait_until(lambda: engine.asked["inspect"] > inspected)
         time.sleep(0.2)
         engine.write(container, b"2\n")
-        collector.wait_for(container, 1)
+        collector.wait_for(container.name, 1)
     assert collector.lines == {"before": ["1"], "after": ["2"]}
 
 
@@ -420,8 +362,8 @@ def test_many_containers_take_turns(engine: FakeEngine, collect: Callable[..., C
         for container in quiet:
             engine.write(container, *numbered(1, 5))
         for container in quiet:
-            assert collector.wait_for(container, 5) == texts(1, 5)
-        assert collector.wait_for(loud, 50_000) == texts(1, 50_000)
+            assert collector.wait_for(container.name, 5) == texts(1, 5)
+        assert collector.wait_for(loud.name, 50_000) == texts(1, 50_000)
 
 
 def test_a_reading_is_bounded(store: Store, engine: FakeEngine) -> None:

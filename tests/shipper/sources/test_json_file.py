@@ -31,7 +31,9 @@ WEB, WORKER = "a" * 64, "b" * 64
 
 def source_of(containers: Path, store: Store) -> JsonFileSource:
     namer = Namer("host", "{{.Name}}", "host", instance_id=str, region=str)
-    return JsonFileSource(containers, Intake(store, Chooser(Route(), "auto", None), namer))
+    return JsonFileSource(
+        containers, Intake(store, Chooser(Route(), "files", containers, None), namer)
+    )
 
 
 def read_once(containers: Path, store: Store) -> None:
