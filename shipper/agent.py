@@ -178,6 +178,7 @@ def _make_engine_source(intake: Intake) -> Source:
         wanted=lambda container: intake.takes(container, "api") is None,
         backlog=intake.backlog,
         tail=intake.tail,
+        joiner=intake.joiner,
     )
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from shipper.collecting import Choice, Chooser
 from shipper.containers import Container, read_container
 from shipper.naming import Namer
-from shipper.sources.engine_api import ContainerGone, Engine, EngineUnavailable
+from shipper.sources.engine_api import Engine
+from shipper.sources.engine_wire import ContainerGone, EngineUnavailable
 
 __all__ = ["Entry", "engine_containers", "roster"]
 

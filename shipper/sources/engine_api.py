@@ -2,9 +2,8 @@
 Docker's Engine API: which containers there are, who they are, and the bytes of their logs.
 
 Comes in: the engine's address. Goes out: containers, answers and streams as bytes. Always holds:
-every wait has an end, also when the engine hangs; `close` cuts what is open. Errors are sorted by
-what the caller does next: `EngineUnavailable` (later), `ContainerGone` (it is over),
-`LogsUnreadable` (never).
+every wait has an end, also when the engine hangs; `close` cuts what is open. Errors of docker's
+client, of requests and of sockets are translated here (engine_wire.py has the tree).
 
 docker's client finds the engine, lists and inspects. Logs are read beside it: it gives them frame
 by frame, those of a terminal byte by byte, and switches the time limit off. An answer is asked for
@@ -34,54 +33,25 @@ from docker.tls import TLSConfig
 from docker.utils import kwargs_from_env
 
 from shipper.containers import Container
+from shipper.sources.engine_wire import (
+    MAX_HEAD_BYTES,
+    TIMEOUT_S,
+    ContainerGone,
+    EngineUnavailable,
+    Opened,
+    dial,
+    error_of,
+    read_head,
+)
 
-__all__ = [
-    "TIMEOUT_S",
-    "ContainerGone",
-    "Engine",
-    "EngineError",
-    "EngineUnavailable",
-    "Found",
-    "LogsUnreadable",
-    "Opened",
-    "container_from_inspect",
-    "default_base_url",
-]
+__all__ = ["Engine", "Found", "container_from_inspect", "default_base_url"]
 
 DEFAULT_BASE_URL = "unix:///var/run/docker.sock"
 LOGSPOUT_SOCKET = Path("/tmp/docker.sock")  # noqa: S108 - where logspout's users mount it
 
-TIMEOUT_S = 10
-"""For an answer to begin, and for each piece of it; the engine answers within ms."""
-
 ANSWER_BYTES = 1_000_000
 NEVER = "0001-"
-MAX_HEAD_BYTES = 65_536
 EVENTS = {"type": ["container"], "event": ["create", "start", "die", "destroy", "rename"]}
-
-
-class EngineError(Exception):
-    """
-    The engine cannot do what was asked.
-    """
-
-
-class EngineUnavailable(EngineError):
-    """
-    No engine answers, or not as it should: ask again later.
-    """
-
-
-class ContainerGone(EngineError):
-    """
-    The container is removed, or is just being so.
-    """
-
-
-class LogsUnreadable(EngineError):
-    """
-    The container's log driver keeps nothing that the engine could read.
-    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,24 +68,18 @@ class Found:
     is_restarting: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """
-    A stream that the engine writes to, and its bytes that came with the head of the answer.
-    """
-
-    socket: socket.socket
-    begun: bytes
-
-
 class Engine:
     """
     One engine. Its methods may be called from any thread, after `connect`.
+
+    Raises `EngineUnavailable` where the certificates that DOCKER_CERT_PATH names cannot be used.
     """
 
     def __init__(self, base_url: str | None = None) -> None:
         self.base_url = base_url or default_base_url()
-        self._tls = kwargs_from_env().get("tls")
+        with _translated():
+            self._tls = kwargs_from_env().get("tls")
+            self._tls_context = _tls_context(self._tls) if self._tls else None
         self._client: docker.APIClient | None = None
         self._sockets: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -181,7 +145,7 @@ class Engine:
                 connection.request("GET", self._logs_path(container_id, asked))
                 response = connection.getresponse()
                 if response.status != requests.codes.ok:
-                    raise _error(response.status, response.read(MAX_HEAD_BYTES))
+                    raise error_of(response.status, response.read(MAX_HEAD_BYTES))
             yield _pieces(response)
         finally:
             connection.close()
@@ -204,7 +168,7 @@ class Engine:
         """
         A connection to the engine, which `close` ends. Raises OSError.
         """
-        opened = _dial(self.base_url, self._tls)
+        opened = dial(self.base_url, self._tls_context)
         with self._lock:
             self._sockets.add(opened)
             if self._is_closed:
@@ -224,7 +188,7 @@ class Engine:
             opened = self.dial()
             try:
                 opened.sendall(f"GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n".encode())
-                return Opened(opened, _read_head(opened))
+                return Opened(opened, read_head(opened))
             except BaseException:
                 self.hang_up(opened)
                 raise
@@ -295,32 +259,12 @@ def _table(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _dial(base_url: str, tls: TLSConfig | None) -> socket.socket:
-    url = urlsplit(base_url if "://" in base_url else f"tcp://{base_url}")
-    if url.scheme == "unix":
-        opened = socket.socket(socket.AF_UNIX)
-        opened.settimeout(TIMEOUT_S)
-        try:
-            opened.connect(url.path or f"/{url.netloc}")
-        except BaseException:
-            opened.close()
-            raise
-        return opened
-    if url.scheme not in ("tcp", "http", "https"):
-        raise EngineUnavailable(f"{base_url}: only unix:// and tcp:// lead to an engine here")
-    port = url.port or (2376 if tls else 2375)
-    plain = socket.create_connection((url.hostname or "localhost", port), TIMEOUT_S)
-    if not tls and url.scheme != "https":
-        return plain
-    return _tls_context(tls).wrap_socket(plain, server_hostname=url.hostname)
-
-
-def _tls_context(tls: TLSConfig | None) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=tls.ca_cert if tls and tls.verify else None)
-    if tls and not tls.verify:
+def _tls_context(tls: TLSConfig) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=tls.ca_cert if tls.verify else None)
+    if not tls.verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
-    if tls and tls.cert:
+    if tls.cert:
         context.load_cert_chain(*tls.cert)
     return context
 
@@ -334,26 +278,6 @@ def _pieces(response: HTTPResponse) -> Iterator[bytes]:
         yield data
 
 
-def _read_head(opened: socket.socket) -> bytes:
-    """
-    What came behind the head of an HTTP/1.0 answer.
-    """
-    data = b""
-    while b"\r\n\r\n" not in data:
-        more = opened.recv(MAX_HEAD_BYTES)
-        if not more or len(data) > MAX_HEAD_BYTES:
-            raise EngineUnavailable("the answer ended within its head")
-        data += more
-    head, _, begun = data.partition(b"\r\n\r\n")
-    status = head.split(b" ", 2)[1:2]
-    if status != [b"200"]:
-        code = int(status[0]) if status and status[0].isdigit() else 0
-        raise _error(code, begun or opened.recv(MAX_HEAD_BYTES))
-    if b"\r\ntransfer-encoding:" in head.lower():
-        raise EngineUnavailable("chunks in an answer to HTTP/1.0; is there a proxy before it?")
-    return begun
-
-
 @contextmanager
 def _translated() -> Iterator[None]:
     """
@@ -364,24 +288,8 @@ def _translated() -> Iterator[None]:
     except NotFound as error:
         raise ContainerGone(str(error.explanation)) from error
     except APIError as error:
-        raise _error(error.status_code or 0, str(error.explanation).encode()) from error
+        raise error_of(error.status_code or 0, str(error.explanation).encode()) from error
     except (DockerException, requests.RequestException, OSError, HTTPException) as error:
         raise EngineUnavailable(str(error) or type(error).__name__) from error
     except (KeyError, TypeError, ValueError) as error:
         raise EngineUnavailable(f"an answer that is not the Engine API's: {error!r}") from error
-
-
-def _error(status: int, body: bytes) -> EngineError:
-    """
-    What a status other than 200 means, for logs and containers alike.
-    """
-    try:
-        said = str(json.loads(body)["message"])
-    except (ValueError, LookupError, TypeError):
-        said = body[:200].decode(errors="replace")
-    kinds: dict[int, type[EngineError]] = {
-        404: ContainerGone,
-        409: ContainerGone,
-        501: LogsUnreadable,
-    }
-    return kinds.get(status, EngineUnavailable)(f"{status}: {said}")

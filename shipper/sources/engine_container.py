@@ -2,8 +2,8 @@
 One container of the Engine API: what is done for it when it is its turn.
 
 Comes in: a turn, because its doorbell rang, something happened to it, or after a while. Goes out:
-readings. Always holds: the engine follows the log before it is read, so that what is
-written afterwards rings; a container that is gone has said its last words.
+readings. Always holds: the engine follows the log before it is read, so that what is written
+afterwards rings; a container that is gone has said its last words.
 """
 
 from __future__ import annotations
@@ -16,23 +16,14 @@ from time import monotonic
 
 from shipper.containers import Container
 from shipper.sources.doorbells import Doorbell
-from shipper.sources.engine_api import (
-    TIMEOUT_S,
-    ContainerGone,
-    Engine,
-    EngineError,
-    Found,
-    LogsUnreadable,
-)
+from shipper.sources.engine_api import Engine, Found
 from shipper.sources.engine_log import EngineLog, Hand
+from shipper.sources.engine_wire import TIMEOUT_S, ContainerGone, EngineError, LogsUnreadable
 from shipper.sources.reading import Reading
 
 __all__ = ["EngineContainer", "World"]
 
 log = logging.getLogger(__name__)
-
-OPEN_MESSAGE_S = 30.0
-"""How long the end of a message is waited for when its container is silent."""
 
 POLL_S = 10.0
 """A container is looked at so often without having rung."""
@@ -194,7 +185,7 @@ class EngineContainer:
         lines = container_log.read(self._world.engine, self._world.hand)
         if lines:
             self._last_line_s = monotonic()
-        has_ended = not self._runs or monotonic() - self._last_line_s > OPEN_MESSAGE_S
+        has_ended = not self._runs or monotonic() - self._last_line_s > container_log.patience_s
         if container_log.is_open and has_ended:
             container_log.flush(self._world.hand)
         if self._has_run_ended:
@@ -204,7 +195,9 @@ class EngineContainer:
             self._bell.forget(is_framed=self._is_framed)
         if self._bell and self._bell.has_ended:  # while the log was read: it may have said more
             return 0.0
-        return POLL_S if self._runs and self._world.follows else None
+        if not (self._runs and self._world.follows):
+            return None
+        return min(POLL_S, container_log.patience_s) if container_log.is_open else POLL_S
 
     def _next_bell(self, container_log: EngineLog) -> float | None:
         """

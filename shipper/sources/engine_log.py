@@ -85,7 +85,9 @@ class EngineLog:
     it is just removing).
     """
 
-    def __init__(self, container: Container, store: Store, begin: Begin) -> None:
+    def __init__(
+        self, container: Container, store: Store, begin: Begin, *, joiner: Joiner | None = None
+    ) -> None:
         self.key = f"engine:{container.id}"
         self.lines = 0
         self.is_caught_up = False
@@ -93,7 +95,7 @@ class EngineLog:
         self._is_terminal = container.tty
         self._has_unended = container.log_driver not in ENDS_ALL
         self._begin = begin
-        self._joiner = Joiner(
+        self._joiner = joiner or Joiner(
             0, {name: store.source_id(f"{self._id[:12]}/{name}") for name in ("stdout", "stderr")}
         )
         self._position = Position()
@@ -119,7 +121,14 @@ class EngineLog:
         """
         Whether the end of a message is still to come.
         """
-        return bool(self._joiner.open)
+        return self._joiner.is_open()
+
+    @property
+    def patience_s(self) -> float:
+        """
+        How long that is waited for when the container is silent.
+        """
+        return self._joiner.patience_s()
 
     def deliver_to(self, stream_id: int) -> None:
         """
@@ -161,7 +170,7 @@ class EngineLog:
         """
         Hand over what is open: its end will not come.
         """
-        if self._joiner.open:
+        if self.is_open:
             hand(self._reading(Chunk(self._joiner.stream_id, self._joiner.flush()), 0))
 
     def _questions(self, clock_s: float) -> Iterator[tuple[Asked, Filter]]:

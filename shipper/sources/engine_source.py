@@ -23,6 +23,7 @@ from shipper.sources.engine_api import Engine, Found
 from shipper.sources.engine_container import World
 from shipper.sources.engine_log import Begin, EngineLog
 from shipper.sources.engine_watch import Watch
+from shipper.sources.lines import Joiner
 from shipper.sources.outbox import Outbox
 from shipper.sources.reading import Reading
 from spool.store import Store
@@ -38,7 +39,8 @@ BEGUN_KEY = "engine:begun"
 
 class EngineSource:
     """
-    Every container of an engine for which `wanted` says so, each into the stream that `name` gives.
+    Every container of an engine for which `wanted` says so, each into the stream that `name` gives,
+    its lines made events by what `joiner` gives.
 
     Of containers that were there before the source first began, with `backlog` all is read that
     the engine still has, or the last `tail` records; without it nothing of what was before.
@@ -53,6 +55,7 @@ class EngineSource:
         base_url: str | None = None,
         backlog: bool = True,
         tail: int | None = None,
+        joiner: Callable[[Container], Joiner] | None = None,
     ) -> None:
         self._store = store
         self._name = name
@@ -60,6 +63,7 @@ class EngineSource:
         self._base_url = base_url
         self._backlog = backlog
         self._tail = tail
+        self._joiner = joiner
         self._outbox: Outbox | None = None
         self._begun = ""
 
@@ -106,7 +110,12 @@ class EngineSource:
     def _open_log(self, found: Found, known: EngineLog | None) -> EngineLog:
         container = found.container
         target = self._name(container)
-        opened = known or EngineLog(container, self._store, self._begin(found))
+        opened = known or EngineLog(
+            container,
+            self._store,
+            self._begin(found),
+            joiner=self._joiner(container) if self._joiner else None,
+        )
         opened.deliver_to(self._store.stream_id(target.group, target.stream))
         if not known:
             log.info("collecting %s as %s %s", container.name, target.group, target.stream)

@@ -17,8 +17,8 @@ import orjson
 
 from shipper.backoff import Backoff
 from shipper.sources.doorbells import Doorbells
-from shipper.sources.engine_api import ContainerGone, EngineUnavailable, Opened
 from shipper.sources.engine_container import EngineContainer, World
+from shipper.sources.engine_wire import ContainerGone, EngineUnavailable, Opened
 from shipper.sources.outbox import Closed
 from shipper.sources.turns import Turns
 

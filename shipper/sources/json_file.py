@@ -60,9 +60,6 @@ MUCH_BYTES = 500_000
 SCAN_ON_S = 2.0
 """So long after a file was opened the folders are looked at each time."""
 
-OPEN_MESSAGE_S = 30.0
-"""How long the end of a message is waited for when its container is silent."""
-
 
 class JsonFileSource:
     """
@@ -266,11 +263,7 @@ class _ContainerLog:
 
     def _has_ended(self, joiner: Joiner) -> bool:
         self.refresh()
-        silent_s = monotonic() - self._last_line_s
-        longest_s = OPEN_MESSAGE_S
-        if joiner.multiline and not joiner.open:
-            longest_s = joiner.multiline.rule.flush_s
-        return not self._running or silent_s > longest_s
+        return not self._running or monotonic() - self._last_line_s > joiner.patience_s()
 
     def _add(self, reading: Reading, joiner: Joiner, chunk: Chunk) -> None:
         if chunk.events:

@@ -154,6 +154,7 @@ class TerminalParser:
         self._cut = cut
         self._has_unended = has_unended
         self._rest = b""
+        self._cr_time: bytes | None = None  # of a part that ends in \r: the next one may be empty
 
     def feed(self, data: bytes) -> list[Record]:
         """
@@ -205,10 +206,10 @@ class TerminalParser:
             return
         stream, time, text = record
         end = self._unended(time, text)
-        if end < 0:
-            yield record
-        else:
-            yield (stream, time, text[:end])
+        head = text if end < 0 else text[:end]
+        self._cr_time = time if len(head) >= PART_BYTES and head[-1:] == b"\r" else None
+        yield (stream, time, head)
+        if end >= 0:
             yield from self._piece(text[end:])
 
     def _unended(self, time: bytes, text: bytes) -> int:
@@ -217,7 +218,11 @@ class TerminalParser:
         """
         if self._cut and self._cut[0].encode() == time and STAMP.match(text, self._cut[1]):
             return self._cut[1]
-        following = UNENDED.search(text) if self._has_unended else None
+        if not self._has_unended:
+            return -1
+        if self._cr_time == time and STAMP.match(text):
+            return 0
+        following = UNENDED.search(text)
         return following.end() if following else -1
 
 

@@ -19,15 +19,9 @@ from docker_engine import FakeEngine
 from shipper.containers import Container
 from shipper.naming import Target
 from shipper.sources import engine_container, engine_watch
-from shipper.sources.engine_api import (
-    ContainerGone,
-    Engine,
-    EngineUnavailable,
-    LogsUnreadable,
-    container_from_inspect,
-    default_base_url,
-)
+from shipper.sources.engine_api import Engine, container_from_inspect, default_base_url
 from shipper.sources.engine_source import EngineSource
+from shipper.sources.engine_wire import ContainerGone, EngineUnavailable, LogsUnreadable
 from spool.store import Store
 
 QUIET_S = 0.5

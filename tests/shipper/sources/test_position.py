@@ -20,8 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipper.containers import Container
-from shipper.sources.engine_api import EngineUnavailable
 from shipper.sources.engine_log import LOST, Begin, EngineLog
+from shipper.sources.engine_wire import EngineUnavailable
 from shipper.sources.position import LastWords, Position
 from shipper.sources.reading import Reading
 from spool.store import Store

@@ -276,6 +276,22 @@ def test_of_the_driver_local_the_last_part_of_a_terminals_line_has_no_newline() 
     ]
 
 
+def test_the_last_part_of_a_terminals_line_may_be_empty() -> None:
+    """
+    The engine cut between the `\\r` and the `\\n`, and the driver local has dropped that.
+    """
+    part, following = f"{TIME} {'x' * 16_383}\r".encode(), f"{LATER} next\r\n".encode()
+    quoting = f"{LATER} {TIME} text\r\n".encode()
+    assert TerminalParser(has_unended=True).feed(
+        part + f"{TIME} ".encode() + following + quoting
+    ) == [
+        ("stdout", TIME.encode(), b"x" * 16_383 + b"\r"),
+        ("stdout", TIME.encode(), b""),
+        ("stdout", LATER.encode(), b"next\r\n"),
+        ("stdout", LATER.encode(), f"{TIME} text\r\n".encode()),
+    ]
+
+
 def test_a_record_without_newline_ends_its_message_where_it_is_shorter_than_a_part() -> None:
     assert ends_message(b"x\n")
     assert ends_message(b"")
