@@ -45,11 +45,21 @@ def capture(
 ) -> None:
     """
     Store what `source` reads until `stop` is set, or with `once` until it has read everything.
+
+    A source that finds the spool unusable by itself begins anew, from the positions in it.
     """
-    for reading in source.readings(stop, once=once):
-        if not _store(reading, store, stop):
+    while True:
+        try:
+            for reading in source.readings(stop, once=once):
+                if not _store(reading, store, stop):
+                    return
+                on_stored()
+        except apsw.Error as error:
+            log.error("cannot use the spool, reading no more until it works: %s", error)
+            if stop.wait(RETRY_S):
+                return
+        else:
             return
-        on_stored()
 
 
 def _store(reading: Reading, store: Store, stop: threading.Event) -> bool:

@@ -158,8 +158,8 @@ class CloudWatch:
             if error.action is not Action.CREATE:
                 raise
             with _translated("CreateLogGroup"):
-                _unless_exists(client.create_log_group, logGroupName=group)
-            log.info("created log group %s", group)
+                if _unless_exists(client.create_log_group, logGroupName=group):
+                    log.info("created log group %s", group)
             with _translated("CreateLogStream"):
                 _unless_exists(client.create_log_stream, logGroupName=group, logStreamName=stream)
 
@@ -237,12 +237,17 @@ def _refused(info: dict[str, int], events: int) -> tuple[tuple[int, int, str], .
     return tuple(part for part in ranges if part[0] < part[1])
 
 
-def _unless_exists(create: Any, **names: str) -> None:
+def _unless_exists(create: Any, **names: str) -> bool:
+    """
+    Whether it was made just now.
+    """
     try:
         create(**names)
     except ClientError as error:
         if error.response["Error"].get("Code") != "ResourceAlreadyExistsException":
             raise
+        return False
+    return True
 
 
 @contextmanager

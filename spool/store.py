@@ -123,13 +123,19 @@ class Store:
     def transaction(self) -> Iterator[apsw.Connection]:
         """
         One write transaction on the spool: durable when the block ends, undone if it raises.
+
+        Within another one of the same thread it is part of that.
         """
         with self._writer_lock:
+            if self._writer.in_transaction:
+                yield self._writer
+                return
             self._writer.execute("BEGIN IMMEDIATE")
             try:
                 yield self._writer
                 self._writer.execute("COMMIT")
             except BaseException:
+                self._names = _Names()  # ids given in it were not kept
                 if self._writer.in_transaction:
                     self._writer.execute("ROLLBACK")
                 raise

@@ -134,14 +134,19 @@ class JsonFileSource:
         except OSError as error:
             log.debug("cannot list %s: %s", self._folder, error.strerror)
             return
-        for folder in folders:
-            known = self._logs.get(folder.name)
-            if known is None:
-                known = self._logs[folder.name] = _ContainerLog(
-                    folder, self._intake, is_older=self._is_first_scan
-                )
-            known.refresh()
+        new = [folder for folder in folders if folder.name not in self._logs]
+        for container_log in list(self._logs.values()):
+            container_log.refresh()
+        if new:
+            with self._intake.store.transaction():  # one for the names of all of them
+                self._begin(new)
         self._is_first_scan = False
+
+    def _begin(self, folders: list[Path]) -> None:
+        for folder in folders:
+            container_log = _ContainerLog(folder, self._intake, is_older=self._is_first_scan)
+            container_log.refresh()
+            self._logs[folder.name] = container_log
 
     def _hold_newer(self, path: str) -> None:
         """

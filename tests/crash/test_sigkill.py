@@ -42,7 +42,7 @@ class NumberedLines:
             container.write(*(f"line {number}" for number in range(first, first + 7)))
             self.written[container.name] += 7
             if self.written[container.name] % 700 == 0:
-                container.rotate(keep=6)
+                container.rotate(keep=1000)  # none is removed: what is lost is our loss
             time.sleep(pause_s)
 
     def stop(self) -> None:
