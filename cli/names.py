@@ -49,7 +49,7 @@ def command(
     as_json: bool,
     output_format: str | None,
 ) -> None:
-    r"""
+    """
     Show for each container whether it is collected, why or why not, by which source, and under
     which group and stream. Takes the route and the environment of `spool run`; changes nothing.
 

@@ -59,7 +59,8 @@ def spool(
 
 def clean_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
     """
-    This process's environment without what would steer spool or boto3, and with `extra`.
+    This process's environment without what would steer spool or boto3, and with `extra`. Lines come
+    from files unless told otherwise: an engine of this host may have containers of its own.
     """
     mine = {
         name: value
@@ -67,7 +68,8 @@ def clean_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
         if not name.startswith(("AWS_", "SPOOL_", "LOGSPOUT", "ROUTE_URIS"))
         and name not in ("DELAY", "DEBUG", "NOEC2", "BACKLOG", "TAIL", "ALLOW_TTY")
     }
-    return {**mine, "PYTHONPATH": str(Path(__file__).parent.parent), **(extra or {})}
+    folder = str(Path(__file__).parent.parent)
+    return {**mine, "PYTHONPATH": folder, "SPOOL_SOURCE": "files", **(extra or {})}
 
 
 class Agent:

@@ -22,7 +22,7 @@ NUMBER = (
     r"|[0-9_]*+(?:\.[0-9_]*+)?+(?:[eE][+-]?+[0-9_]*+)?+"
     r")"
 )
-_COMPLEX = re.compile(rf"(?:(?P<real>{NUMBER})(?=[+-]))?+(?P<imaginary>{NUMBER})i")
+_COMPLEX = re.compile(rf"(?:(?P<real>{NUMBER})(?=[+-]))?(?P<imaginary>{NUMBER})i")
 _OLD_OCTAL = re.compile(r"[+-]?0[0-7_]+")
 
 _PIECE = re.compile(

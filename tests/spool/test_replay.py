@@ -8,7 +8,7 @@ from spool import replay
 from spool.audit import audit
 from spool.replay import Amount, copy, newest_id, requeue, stream_ids, survey
 from spool.selection import Selection
-from spool.store import Store
+from spool.store import Chunk, Store
 
 ALL = Selection()
 
@@ -152,6 +152,9 @@ def test_the_newest_event_is_known(desk):
 def test_streams_are_named_by_group_and_stream(desk):
     a, b = desk.stream("a"), desk.stream("b")
     c = desk.stream("a", "other group")
+    assert stream_ids(desk.store, ALL) == set(), "there are no events in them"
+    for stream_id in (a, b, c):
+        desk.store.append([Chunk(stream_id, [(stream_id, 1, desk.store.source_id("x"), "one")])])
     assert stream_ids(desk.store, ALL) == {a, b, c}
     assert stream_ids(desk.store, Selection(stream="a")) == {a, c}
     assert stream_ids(desk.store, Selection(group="g", stream="a")) == {a}

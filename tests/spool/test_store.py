@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -414,7 +415,7 @@ STREAMS = ("a", "b")
 COPIES = "copies"
 TIMES = st.integers(0, 30)
 MESSAGES = st.text(min_size=1, max_size=6)
-SELECTIONS = st.builds(
+SELECTIONS = st.just(Selection()) | st.builds(
     Selection,
     stream=st.sampled_from([None, "a", "b", COPIES]),
     since_ms=st.none() | TIMES,
@@ -519,9 +520,16 @@ class Life(RuleBasedStateMachine):
 
     # what happens
 
+    @initialize(
+        events=st.lists(st.tuples(TIMES, MESSAGES), min_size=5, max_size=15),
+        other=st.lists(st.tuples(TIMES, MESSAGES), min_size=5, max_size=15),
+    )
+    def begin(self, events, other):
+        self.append("b", events, other)
+
     @rule(
         stream=st.sampled_from(STREAMS),
-        events=st.lists(st.tuples(TIMES, MESSAGES), max_size=15),
+        events=st.lists(st.tuples(TIMES, MESSAGES), min_size=1, max_size=20),
         other=st.lists(st.tuples(TIMES, MESSAGES), max_size=3),
     )
     def append(self, stream, events, other):
@@ -572,6 +580,11 @@ class Life(RuleBasedStateMachine):
         assert batch.last_timestamp - batch.first_timestamp <= 20
         self.record(batch, ids)
 
+    @rule(stream=st.sampled_from([*STREAMS, COPIES]), data=st.data())
+    def send(self, stream, data):
+        self.take(stream, 2)
+        self.settle(data, 3)
+
     @precondition(lambda self: self.taken)
     @rule(data=st.data(), most=st.integers(1, 3))
     def settle(self, data, most):
@@ -580,8 +593,8 @@ class Life(RuleBasedStateMachine):
 
     def settle_one(self, data):
         batch = self.taken.pop(data.draw(st.sampled_from(sorted(self.taken))))
-        old = data.draw(st.integers(0, batch.events))
-        new = data.draw(st.integers(old, batch.events))
+        old = data.draw(st.integers(0, min(2, batch.events)))
+        new = data.draw(st.integers(max(old, batch.events - 1), batch.events))
         self.clock_ms += 1
         ranges = [(0, old, "too old"), (new, batch.events, "too new")]
         self.store.settle(batch, request_id="r", now_ms=self.clock_ms, refused=ranges)
@@ -607,9 +620,12 @@ class Life(RuleBasedStateMachine):
             self.record(part, [next(ids) for _ in range(part.events)])
         assert list(ids) == []
 
-    @rule(stream=st.sampled_from(STREAMS), oldest_ms=TIMES, width_ms=TIMES)
-    def reject_outside(self, stream, oldest_ms, width_ms):
-        newest_ms = oldest_ms + width_ms
+    @rule(
+        stream=st.sampled_from(STREAMS),
+        oldest_ms=st.integers(0, 3),
+        newest_ms=st.integers(27, 30),
+    )
+    def reject_outside(self, stream, oldest_ms, newest_ms):
         outside = [
             key
             for key in self.queued(stream)
@@ -641,7 +657,7 @@ class Life(RuleBasedStateMachine):
         for key in chosen:
             self.new_event(COPIES, self.events[key]["timestamp"], self.events[key]["message"])
 
-    @rule(age_ms=st.integers(0, 3))
+    @rule(age_ms=st.integers(-1, 2))
     def prune(self, age_ms):
         before_ms = self.clock_ms - age_ms
         newest = max(self.events, default=0)
@@ -713,8 +729,8 @@ def test_whatever_happens_in_whatever_order_every_event_is_where_it_should_be(mo
     run_state_machine_as_test(
         Life,
         settings=settings(
-            max_examples=80,
-            stateful_step_count=35,
+            max_examples=60,
+            stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),

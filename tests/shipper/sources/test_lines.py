@@ -41,12 +41,13 @@ def engine_text(text):
     """
     A JSON string as the engine writes it.
     """
-    quoted = json.dumps(text, ensure_ascii=False)
-    for character in "\b\t\f<>&\u2028\u2029":
-        short = json.dumps(character)[1:-1]
-        quoted = quoted.replace(short, f"\\u{ord(character):04x}")
-        quoted = quoted.replace(character, f"\\u{ord(character):04x}")
-    return quoted
+    short = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r"}
+    return '"' + "".join(short.get(c) or _as_engine(c) for c in text) + '"'
+
+
+def _as_engine(character):
+    is_escaped = character < " " or character in "<>&\u2028\u2029"
+    return f"\\u{ord(character):04x}" if is_escaped else character
 
 
 def engine_time(time_ns):
