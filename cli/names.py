@@ -37,7 +37,7 @@ TABLE_COLUMNS = ("name", "source", "group", "stream", "reason", "error")
 
 @click.command(name="names")
 @click.argument("route", required=False)
-@click.option("--db", expose_value=False, help="As everywhere; nothing is read from the spool here.")
+@click.option("--db", expose_value=False, help="As everywhere; here it is not read.")
 @source_option
 @containers_dir_option
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
