@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import apsw
 
 from spool.queue import enqueue, runs_of
-from spool.schema import MAX_BATCH_EVENTS, select
+from spool.schema import select
 from spool.selection import Selection
 from spool.store import Store, queue_newest
 
 __all__ = ["Amount", "copy", "newest_id", "requeue", "stream_ids", "survey"]
 
-SLICE_EVENTS = 10 * MAX_BATCH_EVENTS
+SLICE_EVENTS = 100_000
 """Put back in one transaction; between two of them the agent stores and sends."""
 
 

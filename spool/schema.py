@@ -28,7 +28,7 @@ import apsw
 from spool.errors import NewerSpool, NotASpool, SpoolUnusable, TwoDrivers
 
 __all__ = [
-    "MAX_BATCH_EVENTS",
+    "RUN_BLOCK",
     "VERSION",
     "claim_driver",
     "connect",
@@ -43,8 +43,8 @@ VERSION = 1
 APPLICATION_ID = 0x53504F4C
 """'SPOL', at byte 68 of the file: `file spool.db` and we ourselves know it by this."""
 
-MAX_BATCH_EVENTS = 10_000
-"""The most events in one batch, so that the run around an event is found among as many ids."""
+RUN_BLOCK = 256
+"""A batch's runs end where an id is a multiple of this: those around an event begin near it."""
 
 BUSY_TIMEOUT_MS = 30_000
 """How long to wait for another process's transaction; ours all last milliseconds."""
@@ -117,7 +117,7 @@ CREATE TABLE batch (
 CREATE INDEX batch_sending ON batch (stream_id) WHERE state = 'sending';
 CREATE INDEX batch_sent ON batch (sent_at) WHERE state = 'sent';
 
--- Consecutive ids that went into one batch; at most {MAX_BATCH_EVENTS} of them.
+-- Consecutive ids that went into one batch, cut where an id is a multiple of {RUN_BLOCK}.
 CREATE TABLE run (
     first_id  INTEGER NOT NULL,
     batch_id  INTEGER NOT NULL,
@@ -158,7 +158,7 @@ FROM (SELECT event.id, event.stream_id, event.timestamp,
                        ORDER BY queue.first_id DESC LIMIT 1), 0) >= event.id AS is_queued,
              EXISTS (SELECT 1 FROM rejection WHERE rejection.id = event.id) AS is_rejected,
              (SELECT max(run.batch_id) FROM run
-              WHERE run.first_id BETWEEN event.id - {MAX_BATCH_EVENTS - 1} AND event.id
+              WHERE run.first_id BETWEEN event.id - event.id % {RUN_BLOCK} AND event.id
                 AND run.last_id >= event.id) AS last_batch_id
       FROM event);
 

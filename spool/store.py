@@ -18,7 +18,7 @@ from types import TracebackType
 import apsw
 
 from spool import queue
-from spool.schema import claim_driver, connect, prepare_place, release_driver, select
+from spool.schema import RUN_BLOCK, claim_driver, connect, prepare_place, release_driver, select
 
 __all__ = ["Batch", "Chunk", "Event", "Store", "Waiting"]
 
@@ -419,9 +419,17 @@ def _record_batch(db: apsw.Connection, stream_id: int, taken: queue.Taken, *, no
     batch_id = db.last_insert_rowid()
     db.executemany(
         "INSERT INTO run (first_id, last_id, batch_id) VALUES (?, ?, ?)",
-        [(first, last, batch_id) for first, last in taken.runs],
+        [(first, last, batch_id) for run in taken.runs for first, last in _blocks(*run)],
     )
     return batch_id
+
+
+def _blocks(first: int, last: int) -> list[tuple[int, int]]:
+    """
+    A run, cut where an id is a multiple of RUN_BLOCK.
+    """
+    starts = [first, *range(first - first % RUN_BLOCK + RUN_BLOCK, last + 1, RUN_BLOCK)]
+    return [(start, min(last, start - start % RUN_BLOCK + RUN_BLOCK - 1)) for start in starts]
 
 
 def _in_batch(

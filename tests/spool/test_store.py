@@ -735,3 +735,22 @@ def test_whatever_happens_in_whatever_order_every_event_is_where_it_should_be(mo
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+@pytest.mark.parametrize("count", [254, 255, 256, 257, 600, 1_100])
+def test_every_event_of_a_long_batch_is_found_in_it(desk, count):
+    """
+    Runs are cut at fixed ids, so that the one around an event is found at once.
+    """
+    desk.put((1, "before"))
+    before = desk.send()
+    desk.put(*((time, "x") for time in range(count)))
+    desk.put((1, "of another stream"), stream="other")
+    batch = desk.send()
+    with desk.store.reading() as db:
+        rows = db.execute("SELECT state, batch_id, count(*) FROM events GROUP BY 1, 2").fetchall()
+    assert sorted(rows) == [
+        ("sent", before.id, 1),
+        ("sent", batch.id, count),
+        ("unsent", None, 1),
+    ]
