@@ -20,7 +20,6 @@ from shipper.capture import Source, capture
 from shipper.cloudwatch import CloudWatch
 from shipper.collecting import Chooser
 from shipper.naming import Namer
-from shipper.sources.engine_source import EngineSource
 from shipper.sources.intake import Intake
 from shipper.sources.json_file import JsonFileSource
 from shipper.sources.multiline import MultilineRule
@@ -164,14 +163,18 @@ def _make_sources(settings: Settings, store: Store) -> list[Source]:
         backlog=settings.chooser.route.backlog,
         tail=settings.chooser.route.tail,
     )
-    files = JsonFileSource(settings.containers_dir, intake)
-    if settings.source == "files":
-        return [files]
-    engine = _make_engine_source(intake)
-    return {"none": [], "api": [engine], "auto": [files, engine]}[settings.source]
+    sources: list[Source] = []
+    if settings.source in ("files", "auto"):
+        sources.append(JsonFileSource(settings.containers_dir, intake))
+    if settings.source in ("api", "auto"):
+        sources.append(_make_engine_source(intake))
+    return sources
 
 
 def _make_engine_source(intake: Intake) -> Source:
+    # Docker's client takes memory and time that reading files does not need
+    from shipper.sources.engine_source import EngineSource  # noqa: PLC0415
+
     return EngineSource(
         intake.store,
         intake.namer.target,

@@ -54,7 +54,7 @@ WAL_KEEP_BYTES = 16 * 1024 * 1024
 """The write-ahead log goes back to this size after a burst (2,000 pages of 8 KiB)."""
 
 PAGE_BYTES = 8192
-CACHE_KIB = 8192
+CACHE_KIB = 4096
 
 TABLES = f"""
 CREATE TABLE stream (
