@@ -15,7 +15,7 @@ from cli.options import containers_dir_option, format_option, source_option
 from cli.output import write_rows
 from cli.rules import make_chooser, make_namer
 from shipper.ec2 import Metadata
-from shipper.roster import engine_containers, roster
+from shipper.roster import Entry, engine_containers, roster
 from shipper.route import Route, parse_route
 
 __all__ = ["command"]
@@ -32,7 +32,7 @@ COLUMNS = (
     "raw_stream",
     "error",
 )
-TABLE_COLUMNS = ("name", "source", "group", "stream", "reason", "error")
+TABLE_COLUMNS = ("name", "source", "group", "stream", "reason")
 
 
 @click.command(name="names")
@@ -69,12 +69,21 @@ def command(
         engines=None if source == "files" else engine_containers(),
     )
     chosen = "json" if as_json else output_format
+    is_table = chosen in (None, "table")
     write_rows(
-        map(asdict, entries),
-        columns=TABLE_COLUMNS if chosen in (None, "table") else COLUMNS,
+        map(_table_row if is_table else asdict, entries),
+        columns=TABLE_COLUMNS if is_table else COLUMNS,
         output_format=chosen,
-        text="{name}  source {source}  group {group}  stream {stream}  {reason}  {error}",
+        text="{name}  source {source}  group {group}  stream {stream}  {reason}",
     )
+
+
+def _table_row(entry: Entry) -> dict[str, object]:
+    """
+    As a row in which one sentence tells it all.
+    """
+    reason = f"{entry.reason}; {entry.error}" if entry.error else entry.reason
+    return {**asdict(entry), "reason": reason}
 
 
 def _region(route: Route, metadata: Metadata) -> Callable[[], str]:

@@ -13,6 +13,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -36,6 +37,9 @@ Row = dict[str, Any]
 
 Styled = str | tuple[str, str]
 """Text, or text and its style: `bold red`."""
+
+TIME_COLUMNS = ("time", "created_at", "sent_at", "oldest_unsent", "last_delivery")
+"""ISO 8601 in every format but a table, where there is little room."""
 
 BAR_STYLES = ("cyan", "blue", "yellow", "green")
 
@@ -83,16 +87,29 @@ def _write_table(rows: Iterable[Row], columns: Sequence[str]) -> None:
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     ready = [[row[column] for column in columns] for row in rows]
     for index, column in enumerate(columns):
         is_number = any(isinstance(row[index], int) for row in ready)
         table.add_column(
-            column.replace("_", " "), justify="right" if is_number else "left", overflow="fold"
+            column.replace("_", " "),
+            justify="right" if is_number else "left",
+            no_wrap=is_number or column in TIME_COLUMNS,
+            overflow="fold",
         )
     for row in ready:
-        table.add_row(*(Text(_cell(value)) for value in row))
+        cells = zip(columns, row, strict=True)
+        table.add_row(*(Text(_table_cell(column, value)) for column, value in cells))
     Console(highlight=False).print(table)
+
+
+def _table_cell(column: str, value: object) -> str:
+    """
+    As `_cell`, times to the second, in local time: what one compares with the clock on the wall.
+    """
+    if column in TIME_COLUMNS and isinstance(value, str):
+        return datetime.fromisoformat(value).astimezone().strftime("%m-%d %H:%M:%S")
+    return _cell(value)
 
 
 def _cell(value: object) -> str:

@@ -5,7 +5,6 @@ spool status: what is here, what was sent, what is wrong.
 from __future__ import annotations
 
 import json
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -88,31 +87,13 @@ def _show(db: Path, status: dict[str, Any]) -> None:
     if lost:
         click.echo(f"not events: {lost}")
     if status["streams"]:
-        is_terminal = sys.stdout.isatty()
-        rows = [
-            {
-                **row,
-                "oldest_unsent": _short(row["oldest_unsent"]),
-                "last_delivery": _short(row["last_delivery"]),
-            }
-            for row in status["streams"]
-        ]
         write_rows(
-            rows,
+            status["streams"],
             columns=COLUMNS,
-            output_format="table" if is_terminal else "text",
+            output_format=None,
             text="{group} {stream}  unsent {unsent}  sent {sent}  rejected {rejected}"
             "  oldest unsent {oldest_unsent}  last delivery {last_delivery}",
         )
     for row in status["streams"]:
         if row["last_error"]:
             click.echo(printable(f"{row['group']} {row['stream']}: {row['last_error']}"))
-
-
-def _short(time: str | None) -> str | None:
-    """
-    To the second, in local time: what a person compares with the clock on the wall.
-    """
-    if time is None:
-        return None
-    return datetime.fromisoformat(time).astimezone().strftime("%m-%d %H:%M:%S")
