@@ -1,10 +1,12 @@
 """
-What the real engine wrote, with ground truth: 49 cases, 105,862 messages, read by one `spool run`.
+What the real engine wrote and answered, with ground truth: 49 cases, 105,862 messages, each read
+by one `spool run` from the files and one through the Engine API.
 """
 
 from __future__ import annotations
 
 import json
+import struct
 import tarfile
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 from agent import spool
 from cloudwatch_endpoint import Endpoint
+from docker_engine import FakeContainer, FakeEngine
 
 from shipper.batch import MAX_MESSAGE_BYTES
 
@@ -38,26 +41,81 @@ def case_names() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """
-    All containers of all cases in one folder, collected once; each has its id as its stream.
+    The cases, unpacked.
     """
     folder = tmp_path_factory.mktemp("corpus")
     with tarfile.open(ARCHIVE) as archive:
         archive.extraction_filter = staticmethod(lambda member, _: member)  # the engine's own modes
         archive.extractall(folder)
-    cases = next(folder.iterdir())
-    containers = folder / "containers"
-    containers.mkdir()
+    return next(folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def corpus(cases: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """
+    The files of all cases' containers in one folder, collected once.
+    """
+    containers = tmp_path_factory.mktemp("containers")
     for path in cases.glob("*/containers/*"):
-        path.rename(containers / path.name)
+        (containers / path.name).symlink_to(path)
+    options = ["--source", "files", "--containers-dir", containers]
+    return collected(cases, tmp_path_factory.mktemp("files"), options, {})
+
+
+@pytest.fixture(scope="module")
+def api_corpus(cases: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """
+    What the engine's API answered for the same containers, collected from an engine that says so.
+    """
+    folder = tmp_path_factory.mktemp("api")
+    with FakeEngine(folder / "docker.sock") as engine:
+        for path in cases.glob("*/api/*.logs"):
+            add_container(engine, path)
+        options = ["--source", "api"]
+        return collected(cases, folder, options, {"DOCKER_HOST": engine.base_url})
+
+
+def add_container(engine: FakeEngine, answer: Path) -> None:
+    inspected = json.loads(answer.with_suffix(".inspect.json").read_text())
+    body = answer.read_bytes()
+    is_terminal = inspected["Config"]["Tty"]
+    engine.containers[answer.stem] = FakeContainer(
+        id=answer.stem,
+        name=inspected["Name"].lstrip("/"),
+        tty=is_terminal,
+        driver=inspected["HostConfig"]["LogConfig"]["Type"],
+        running=False,
+        records=[("stdout", body[:30].decode(), body[31:])] if is_terminal else frames(body),
+    )
+
+
+def frames(body: bytes) -> list[tuple[str, str, bytes]]:
+    """
+    (stream, time, text) of an answer: behind 8 bytes of header, 30 of time and a blank.
+    """
+    found = []
+    while body:
+        kind, size = struct.unpack(">BxxxI", body[:8])
+        payload, body = body[8 : 8 + size], body[8 + size :]
+        found.append((("stdout", "stderr")[kind - 1], payload[:30].decode(), payload[31:]))
+    return found
+
+
+def collected(
+    cases: Path, folder: Path, options: list[str | Path], environ: dict[str, str]
+) -> Corpus:
+    """
+    One `spool run`, in which each container has its id as its stream.
+    """
     db = folder / "spool" / "spool.db"
     with Endpoint() as endpoint:
         done = spool(
-            *("run", "cloudwatch://us-east-1?NOEC2", "--once", "--db", db),
-            *("--source", "files", "--containers-dir", containers),
+            *("run", "cloudwatch://us-east-1?NOEC2", "--once", "--db", db, *options),
             environment={
                 **endpoint.environment(),
+                **environ,
                 "LOGSPOUT_STREAM": "{{.ID}}",
                 "ALLOW_TTY": "true",
             },
@@ -91,6 +149,21 @@ def test_every_message_of_the_engine_arrives_as_it_was_printed(corpus: Corpus, n
             assert got == in_order, f"{name}: order of {stream}"
 
 
+@pytest.mark.parametrize("name", case_names())
+def test_every_message_arrives_through_the_engines_api_too(api_corpus: Corpus, name: str) -> None:
+    case = json.loads((api_corpus.cases / name / "case.json").read_text())
+    optional = Counter(map(line_of, case.get("optional", [])))
+    for container in case["containers"]:
+        if not (api_corpus.cases / name / "api" / f"{container['id']}.logs").exists():
+            continue  # damaged files, and the largest: the engine was not asked
+        expected = expected_lines(api_corpus.cases / name, container["id"], api=True)
+        stored = whole(api_corpus.stored.get(container["id"], []))
+        if name.endswith("max-file-1"):  # the engine itself reads only one of its two files
+            expected = expected[-len(stored) :]
+        assert not Counter(expected) - Counter(stored) - optional
+        assert not Counter(stored) - Counter(expected) - optional
+
+
 def test_damage_is_counted_and_said_once_a_file(corpus: Corpus) -> None:
     damaged = [
         damage
@@ -113,11 +186,14 @@ def test_blank_lines_are_counted_and_left_out(corpus: Corpus) -> None:
     assert corpus.status["skipped"]["blank lines"] == blank
 
 
-def expected_lines(case: Path, container: str) -> list[Line]:
+def expected_lines(case: Path, container: str, *, api: bool = False) -> list[Line]:
     """
     The messages of one container that CloudWatch can take.
     """
-    rows = map(json.loads, (case / "expected.jsonl").read_text().split("\n")[:-1])
+    truth = case / "expected_api.jsonl"
+    if not (api and truth.exists()):
+        truth = case / "expected.jsonl"
+    rows = map(json.loads, truth.read_text().split("\n")[:-1])
     return [
         line_of(row)
         for row in rows
