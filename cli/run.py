@@ -11,15 +11,18 @@ import click
 
 from cli.errors import SOME_UNSENT, WrongUsage
 from cli.logs import set_up_logs
-from cli.options import Duration, containers_dir_option, db_option, source_option
+from cli.options import Duration, Size, containers_dir_option, db_option, source_option
 from cli.rules import make_chooser, make_namer
 from shipper.agent import Settings, run
+from shipper.batch import MAX_BATCH_BYTES
 from shipper.cloudwatch import configured_region
 from shipper.ec2 import Metadata, find_region
 from shipper.route import parse_delay_s, parse_route
 from shipper.sources.multiline import rule_from
 
 __all__ = ["command"]
+
+MIN_EVENT_BYTES = 1024
 
 
 @click.command(name="run")
@@ -66,6 +69,15 @@ __all__ = ["command"]
     is_flag=True,
     help="Send a blank line as a single space; CloudWatch takes no empty one.",
 )
+@click.option(
+    "--max-event",
+    "max_event_bytes",
+    envvar="SPOOL_MAX_EVENT",
+    type=Size(),
+    default="1MiB",
+    show_default=True,
+    help="Split longer lines into events of at most this; CloudWatch counts 26 bytes more a line.",
+)
 @click.option("--once", is_flag=True, help="Collect what is there, ship it, exit.")
 @click.option(
     "--log-format",
@@ -87,6 +99,7 @@ def command(
     use_gzip: bool,
     multiline: str | None,
     keep_blank: bool,
+    max_event_bytes: int,
     once: bool,
     log_format: str,
 ) -> int:
@@ -105,6 +118,8 @@ def command(
     parsed = parse_route(route, os.environ)
     set_up_logs(log_format, debug=parsed.debug)
     delay_s = parsed.delay_s if delay is None else parse_delay_s(delay, "in --delay")
+    if not MIN_EVENT_BYTES <= max_event_bytes <= MAX_BATCH_BYTES:
+        raise WrongUsage("--max-event is between 1KiB and 1MiB, which is what CloudWatch takes")
     metadata = Metadata(os.environ, use_ec2=parsed.use_ec2)
     region = find_region(parsed, metadata, environ=os.environ, configured=configured_region)
     if source == "files" and not containers_dir.exists() and once:
@@ -123,5 +138,6 @@ def command(
         namer=make_namer(parsed, metadata, lambda: region),
         multiline=rule_from(multiline, os.environ),
         keep_blank=keep_blank,
+        max_event_bytes=max_event_bytes,
     )
     return 0 if run(settings) else SOME_UNSENT

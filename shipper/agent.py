@@ -16,6 +16,7 @@ from pathlib import Path
 
 import apsw
 
+from shipper.batch import OVERHEAD_BYTES
 from shipper.capture import Source, capture
 from shipper.cloudwatch import CloudWatch
 from shipper.collecting import Chooser
@@ -61,6 +62,7 @@ class Settings:
     namer: Namer
     multiline: MultilineRule | None
     keep_blank: bool
+    max_event_bytes: int
 
 
 def run(settings: Settings) -> bool:
@@ -160,6 +162,7 @@ def _make_sources(settings: Settings, store: Store) -> list[Source]:
         settings.namer,
         multiline=settings.multiline,
         keep_blank=settings.keep_blank,
+        max_message_bytes=settings.max_event_bytes - OVERHEAD_BYTES,
         backlog=settings.chooser.route.backlog,
         tail=settings.chooser.route.tail,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from shipper.batch import MAX_MESSAGE_BYTES
 from shipper.collecting import Chooser
 from shipper.containers import Container
 from shipper.naming import Namer
@@ -23,7 +24,8 @@ STREAMS = ("stdout", "stderr")
 @dataclass(frozen=True, slots=True)
 class Intake:
     """
-    The agent's rules, and the store that knows the ids of names.
+    The agent's rules, and the store that knows the ids of names. A longer message than
+    `max_message_bytes` becomes several events.
 
     Of containers seen for the first time, without `backlog` what they had logged before is left
     out; with `tail` all but that many of their last lines.
@@ -34,6 +36,7 @@ class Intake:
     namer: Namer
     multiline: MultilineRule | None = None
     keep_blank: bool = False
+    max_message_bytes: int = MAX_MESSAGE_BYTES
     backlog: bool = True
     tail: int | None = None
 
@@ -63,6 +66,7 @@ class Intake:
             self.stream_id(container),
             source_ids,
             keep_blank=self.keep_blank,
+            max_bytes=self.max_message_bytes,
             only=frozenset(source_ids[name] for name in wanted) if wanted else None,
-            multiline=Multiline(rule) if rule and applies else None,
+            multiline=Multiline(rule, self.max_message_bytes) if rule and applies else None,
         )

@@ -87,7 +87,7 @@ class JsonFileSource:
                     self._scan()
                     scanned_s = monotonic()
                 begun_s = monotonic()
-                most_bytes = yield from self._read_all()
+                most_bytes = yield from self._read_all(once=once)
                 if stopping or (once and not most_bytes):
                     return
                 if once or most_bytes >= MUCH_BYTES:
@@ -156,14 +156,14 @@ class JsonFileSource:
         if container_log and path.endswith("-json.log"):
             container_log.files.hold_newer()
 
-    def _read_all(self) -> Generator[Reading, None, int]:
+    def _read_all(self, *, once: bool) -> Generator[Reading, None, int]:
         """
         One turn for each container. Returns the most bytes of lines that one of them had.
         """
         reading = Reading()
         most_bytes = 0
         for key, container_log in list(self._logs.items()):
-            if size := container_log.read_into(reading):
+            if size := container_log.read_into(reading, once=once):
                 most_bytes = max(most_bytes, size)
             elif container_log.files.is_gone():
                 container_log.finish_into(reading)
@@ -242,7 +242,7 @@ class _ContainerLog:
         target = self._intake.namer.target(container)
         log.info("collecting %s as %s %s", container.name, target.group, target.stream)
 
-    def read_into(self, reading: Reading) -> int:
+    def read_into(self, reading: Reading, *, once: bool) -> int:
         """
         Add the next lines to `reading`; returns how many bytes of them there were.
         """
@@ -255,7 +255,7 @@ class _ContainerLog:
             self._add(reading, joiner, Chunk(joiner.stream_id, joiner.read(lines)))
             reading.bytes += len(lines)
             return len(lines)
-        if joiner.is_open() and self._has_ended(joiner):
+        if joiner.is_open() and ((once and not joiner.open) or self._has_ended(joiner)):
             self._add(reading, joiner, Chunk(joiner.stream_id, joiner.flush()))
         return 0
 

@@ -35,6 +35,9 @@ PIECE_ENDS = re.compile(rb'\0+|(?<!"attrs":)(?=\{"log":")')
 PART_BYTES = 16_384
 """Docker's: a shorter record without a newline is no part that another one follows."""
 
+MAX_CHARACTER_BYTES = 4
+"""UTF-8's."""
+
 OPEN_MESSAGE_S = 30.0
 """The parts of a line come as fast as its container writes it; this is long after that."""
 
@@ -105,14 +108,16 @@ class Joiner:
     Turns the lines of one container's files into events of one stream.
 
     `source_ids` are the ids of the container's stdout and stderr; `only` those that are wanted.
-    With `keep_blank` an empty line is a single space, as CloudWatch takes no empty message. What is
-    not an event is counted in `blank` and `damaged` (records or lines).
+    With `keep_blank` an empty line is a single space, as CloudWatch takes no empty message. One of
+    more than `max_bytes` of UTF-8 becomes several events. What is not an event is counted in
+    `blank` and `damaged` (records or lines).
     """
 
     stream_id: int
     source_ids: dict[str, int]
     open: dict[str, Open] = field(default_factory=dict)
     keep_blank: bool = False
+    max_bytes: int = MAX_MESSAGE_BYTES
     only: frozenset[int] | None = None
     multiline: Multiline | None = None
     blank: int = 0
@@ -202,7 +207,7 @@ class Joiner:
         blank = 0
         if len(events) < len(records) and not self.keep_blank:
             blank = sum(record["log"] == "\n" for record in records)
-        if len(events) + blank < len(records) or len(data) > MAX_MESSAGE_BYTES:
+        if len(events) + blank < len(records) or self._has_long(data, events):
             raise ValueError("partial or very long messages among them")
         if data.count(b"\n") != len(records) or data.count(RECORD_START) < len(records):
             raise ValueError("lines that are no records by themselves")
@@ -214,14 +219,24 @@ class Joiner:
         The fast way, for records that are each a whole, non-empty message.
         """
         stream_id, source_ids, times = self.stream_id, self.source_ids, _times
+        short = min(PART_BYTES, self.max_bytes // MAX_CHARACTER_BYTES)
         events = [
             (stream_id, times[time[:23]], source_ids[stream], text[:-1])
             for text, stream, time in records
-            if 1 < len(text) < PART_BYTES and text[-1] == "\n"
+            if 1 < len(text) < short and text[-1] == "\n"
         ]
         if len(events) < len(records):
             raise ValueError("partial, blank or very long messages among them")
         return events
+
+    def _has_long(self, data: bytes, events: list[Event]) -> bool:
+        """
+        Whether a message may be longer than an event; no record is longer than all of them.
+        """
+        if len(data) <= self.max_bytes:
+            return False
+        longest = max((len(event[3]) for event in events), default=0)
+        return longest * MAX_CHARACTER_BYTES > self.max_bytes
 
     def _read_line(self, line: bytes) -> Iterator[Event]:
         pieces = _pieces(line)
@@ -250,8 +265,8 @@ class Joiner:
             begun = self.open[stream] = Open(time, text)
         if text is not log:
             yield from self._close(stream)
-        elif len(begun.text) > MAX_MESSAGE_BYTES:
-            *full, begun.text = split_message(begun.text)
+        elif len(begun.text) > self.max_bytes:
+            *full, begun.text = split_message(begun.text, self.max_bytes)
             yield from (self._event(stream, time, text) for text in full)
 
     def _close(self, stream: str) -> list[Event]:
@@ -261,7 +276,8 @@ class Joiner:
                 self.blank += 1
                 return []
             message.text = " "
-        return [self._event(stream, message.time, text) for text in split_message(message.text)]
+        texts = split_message(message.text, self.max_bytes)
+        return [self._event(stream, message.time, text) for text in texts]
 
     def _event(self, stream: str, time: str, text: str) -> Event:
         return (self.stream_id, _times[time[:23]], self.source_ids[stream], text)
@@ -299,17 +315,17 @@ def _pieces(line: bytes) -> list[bytes]:
     return [piece for piece in PIECE_ENDS.split(line) if piece]
 
 
-def split_message(text: str) -> list[str]:
+def split_message(text: str, max_bytes: int = MAX_MESSAGE_BYTES) -> list[str]:
     """
-    A message as texts of at most `MAX_MESSAGE_BYTES` of UTF-8, cut between characters.
+    A message as texts of at most `max_bytes` of UTF-8, cut between characters.
     """
-    if len(text) * 4 <= MAX_MESSAGE_BYTES:  # no character has more bytes
+    if len(text) * MAX_CHARACTER_BYTES <= max_bytes:
         return [text]
     data = text.encode()
     texts = []
     start = 0
     while start < len(data):
-        end = min(start + MAX_MESSAGE_BYTES, len(data))
+        end = min(start + max_bytes, len(data))
         while end < len(data) and data[end] & 0xC0 == 0x80:  # inside a character
             end -= 1
         texts.append(data[start:end].decode())

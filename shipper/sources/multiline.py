@@ -154,6 +154,7 @@ class Multiline:
     """
 
     rule: MultilineRule
+    max_bytes: int = MAX_MESSAGE_BYTES
     open: dict[int, _Message] = field(default_factory=dict)
 
     def read(self, events: list[Event]) -> list[Event]:
@@ -206,7 +207,7 @@ class Multiline:
         }
 
     def _is_full(self, message: _Message, more_bytes: int) -> bool:
-        return message.size_bytes + more_bytes > MAX_MESSAGE_BYTES
+        return message.size_bytes + more_bytes > self.max_bytes
 
     def _event(self, stream_id: int, source_id: int, message: _Message) -> Event:
         text = self.rule.separator.join(message.lines)

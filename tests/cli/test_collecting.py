@@ -189,6 +189,16 @@ def test_blank_lines_may_be_kept_as_a_single_space(
     assert endpoint.messages(HOST_GROUP, "web") == ["one", "two", "three", " ", "end"]
 
 
+def test_a_long_line_is_split_at_the_size_that_was_set(
+    endpoint: Endpoint, db: Path, containers: Path, web: LogWriter
+) -> None:
+    web.write("é" * 2_000)
+    collect(db, containers, endpoint, "--max-event", "1KiB", "--multiline", r"^\S")
+    *_, first, second, third, fourth, fifth = endpoint.messages(HOST_GROUP, "web")
+    assert first + second + third + fourth + fifth == "é" * 2_000
+    assert len(first.encode()) == 998  # CloudWatch counts 26 bytes more
+
+
 def test_names_tells_what_would_happen_and_why(containers: Path, web: LogWriter) -> None:
     hidden = configure(LogWriter(containers, "b" * 64, "hidden"), Env=["LOGSPOUT=ignore"])
     odd = configure(LogWriter(containers, "c" * 64, "odd"), Env=["LOGSPOUT_STREAM=a:b"])

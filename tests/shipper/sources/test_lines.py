@@ -510,3 +510,20 @@ def test_no_bytes_at_all_can_stop_the_reading(pieces, end):
             assert text.encode()
         assert reader.open == {}
     assert texts(reader.read(GOOD[0])) == ["message 0"]
+
+
+@pytest.mark.parametrize("length", [1_000, 998, 999, 5_000, 20_000])
+@pytest.mark.parametrize("character", ["x", "\u00e9"])
+def test_the_longest_event_may_be_set(length, character):
+    """
+    Also where it is shorter than what is read at a time, or than Docker's own parts.
+    """
+    message = character * (length // len(character.encode()))
+    others = [record(f"{n}\n") for n in range(3)]
+    whole = b"".join(map(record, engine_parts(message.encode())))
+    for data in (whole, b"".join([*others, whole, *others])):
+        events = texts(joiner(max_bytes=998).read(data))
+        assert max(len(text.encode()) for text in events) <= 998
+        assert message in "".join(events)
+    events = joiner(max_bytes=998).read_records([(message + "\n", "stdout", TIME)])
+    assert texts(events) == split_message(message, 998)
