@@ -19,6 +19,8 @@ def set_up_logs(log_format: str, *, debug: bool) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if log_format == "json" else _Text())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    # it takes its own end for an error; what fails is raised, and told by who watches
+    logging.getLogger("watchdog").setLevel(logging.CRITICAL)
     for name in ("shipper", "spool"):
         logging.getLogger(name).setLevel(logging.DEBUG if debug else logging.INFO)
 

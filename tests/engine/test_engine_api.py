@@ -195,12 +195,13 @@ def test_containers_that_remove_themselves_are_read(
     run: Run, collect: Callable[..., Collector], name: str
 ) -> None:
     """
-    They are gone some 50 ms after their start. Where the engine is too slow to answer before that,
-    it is counted.
+    They are gone half a second after their start. Where the engine is too slow to answer before
+    that, it is counted.
     """
     with collect() as collector:
         time.sleep(0.5)
-        containers = [run("brief", count(1, 100), "--rm", *driver(name)) for _ in range(10)]
+        script = f"{count(1, 100)} usleep 400000"
+        containers = [run("brief", script, "--rm", *driver(name)) for _ in range(10)]
         wait_until(
             lambda: (
                 sum(len(collector.lines.get(container.name, [])) == 100 for container in containers)
