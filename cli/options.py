@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from cli.times import parse_duration, parse_time
+from spool.selection import STATES
 
 __all__ = [
     "MAX_ROWS",
@@ -31,7 +32,6 @@ __all__ = [
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 FORMATS = ("text", "table", "json", "jsonl", "csv")
-STATES = ("unsent", "sent", "rejected")
 
 MAX_ROWS = 2**63 - 1
 """What SQLite can count to: the largest id, and the most rows."""

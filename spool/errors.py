@@ -33,11 +33,23 @@ class NotASpool(SpoolUnusable):
     The file holds something else; it was not touched.
     """
 
+    def __init__(self, path: object) -> None:
+        super().__init__(
+            f"{path}: not a spool (it holds something else); it was not touched; "
+            "give another path with --db"
+        )
+
 
 class NewerSpool(SpoolUnusable):
     """
-    A newer version wrote the file; it was not touched.
+    A newer version wrote the file, in format `version`; it was not touched.
     """
+
+    def __init__(self, path: object, version: int, *, known: int) -> None:
+        super().__init__(
+            f"{path}: written by a newer version of spool (format {version}, this one knows "
+            f"{known}); install that version, or give another path with --db"
+        )
 
 
 class SpoolHeld(SpoolError):

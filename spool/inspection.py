@@ -164,20 +164,13 @@ class Inspection:
         application_id = self._connection.execute("PRAGMA application_id").fetchone()[0]
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]
         if application_id != APPLICATION_ID:
-            raise NotASpool(
-                f"{self.path}: not a spool (it holds something else); give another path with --db"
-            )
+            raise NotASpool(self.path)
         if version > VERSION:
-            raise NewerSpool(
-                f"{self.path}: written by a newer version of spool (format {version}, this one "
-                f"knows {VERSION}); install that version, or give another path with --db"
-            )
+            raise NewerSpool(self.path, version, known=VERSION)
 
     def _unusable(self, error: sqlite3.Error) -> SpoolError:
         if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
-            return NotASpool(
-                f"{self.path}: not a spool (it holds something else); give another path with --db"
-            )
+            return NotASpool(self.path)
         return _unreadable(self.path, error)
 
 

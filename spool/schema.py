@@ -255,7 +255,7 @@ def connect(path: Path) -> apsw.Connection:
             connection.close()
             raise
     except apsw.NotADBError as error:
-        raise _not_a_spool(path) from error
+        raise NotASpool(path) from error
     except apsw.Error as error:
         raise SpoolUnusable(f"{path}: cannot be used as a spool: {_reason(error)}") from error
     return connection
@@ -298,13 +298,10 @@ def _version(connection: apsw.Connection, path: Path) -> int:
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
     if application_id != APPLICATION_ID:
         if tables or version or application_id:
-            raise _not_a_spool(path)
+            raise NotASpool(path)
         return 0
     if version > VERSION:
-        raise NewerSpool(
-            f"{path}: written by a newer version of spool (format {version}, this one knows "
-            f"{VERSION}); install that version, or give another path with --db"
-        )
+        raise NewerSpool(path, version, known=VERSION)
     return int(version)
 
 
@@ -320,13 +317,6 @@ def _create(connection: apsw.Connection) -> None:
     except BaseException:
         connection.execute("ROLLBACK")
         raise
-
-
-def _not_a_spool(path: Path) -> NotASpool:
-    return NotASpool(
-        f"{path}: not a spool (it holds something else); it was not touched; "
-        "give another path with --db"
-    )
 
 
 def _unwritable(path: Path, reason: str | None) -> SpoolUnusable:

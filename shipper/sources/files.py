@@ -253,12 +253,6 @@ class ContainerFiles:
                 return lines
         return b""
 
-    def skip_all(self) -> None:
-        """
-        Read on behind what there is now.
-        """
-        self.skip_all_but(0)
-
     def skip_all_but(self, count: int) -> None:
         """
         Read on before the last `count` lines that there are now.

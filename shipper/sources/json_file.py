@@ -236,7 +236,7 @@ class _ContainerLog:
         self._joiner = self._intake.joiner(container)
         self._joiner.resume(self._resume)
         if self._is_first_sight and not self._intake.backlog:
-            self.files.skip_all()
+            self.files.skip_all_but(0)
         elif self._is_first_sight and self._intake.tail is not None:
             self.files.skip_all_but(self._intake.tail)
         target = self._intake.namer.target(container)
