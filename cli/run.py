@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,7 +16,7 @@ from cli.options import Duration, Size, containers_dir_option, db_option, source
 from cli.rules import make_chooser, make_namer
 from shipper.agent import Settings, run
 from shipper.batch import MAX_BATCH_BYTES
-from shipper.cloudwatch import configured_region
+from shipper.cloudwatch import GROUP_CLASSES, RETENTION_DAYS, configured_region
 from shipper.ec2 import Metadata, find_region
 from shipper.route import parse_delay_s, parse_route
 from shipper.sources.multiline import rule_from
@@ -23,6 +24,21 @@ from shipper.sources.multiline import rule_from
 __all__ = ["command"]
 
 MIN_EVENT_BYTES = 1024
+
+
+class RetentionDays(click.ParamType[int]):
+    """
+    A number of days that CloudWatch has.
+    """
+
+    name = "days"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        text = str(value).strip()
+        if not text.isdigit() or int(text) not in RETENTION_DAYS:
+            days = ", ".join(map(str, RETENTION_DAYS))
+            self.fail(f"CloudWatch keeps events for one of these: {days}", param, ctx)
+        return int(text)
 
 
 @click.command(name="run")
@@ -55,6 +71,19 @@ MIN_EVENT_BYTES = 1024
     default=True,
     show_default=True,
     help="Compress requests.",
+)
+@click.option(
+    "--retention-days",
+    envvar="SPOOL_RETENTION_DAYS",
+    type=RetentionDays(),
+    help="How long CloudWatch keeps events: set on groups where it is missing or different.",
+)
+@click.option(
+    "--log-group-class",
+    "group_class",
+    envvar="SPOOL_LOG_GROUP_CLASS",
+    type=click.Choice(GROUP_CLASSES, case_sensitive=False),
+    help="The class of log groups that are made here. [default: CloudWatch's, STANDARD]",
 )
 @click.option(
     "--multiline",
@@ -97,6 +126,8 @@ def command(
     keep_ms: int,
     concurrency: int,
     use_gzip: bool,
+    retention_days: int | None,
+    group_class: str | None,
     multiline: str | None,
     keep_blank: bool,
     max_event_bytes: int,
@@ -133,6 +164,8 @@ def command(
         keep_ms=keep_ms,
         concurrency=concurrency,
         use_gzip=use_gzip,
+        retention_days=retention_days,
+        group_class=group_class,
         once=once,
         chooser=make_chooser(parsed, source, containers_dir),
         namer=make_namer(parsed, metadata, lambda: region),

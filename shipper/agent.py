@@ -57,6 +57,8 @@ class Settings:
     keep_ms: int
     concurrency: int
     use_gzip: bool
+    retention_days: int | None
+    group_class: str | None
     once: bool
     chooser: Chooser
     namer: Namer
@@ -74,7 +76,11 @@ def run(settings: Settings) -> bool:
     _allow_many_files()
     with ShipperLock(settings.db), Store(settings.db) as store, stopping_on_signals() as stop:
         cloudwatch = CloudWatch(
-            settings.region, connections=settings.concurrency, use_gzip=settings.use_gzip
+            settings.region,
+            connections=settings.concurrency,
+            use_gzip=settings.use_gzip,
+            retention_days=settings.retention_days,
+            group_class=settings.group_class,
         )
         uploader = Uploader(
             store, cloudwatch, delay_s=settings.delay_s, concurrency=settings.concurrency

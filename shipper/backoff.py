@@ -42,13 +42,13 @@ class Backoff:
 
 class Every:
     """
-    Something that is due every `period_s`, first after one of these; what was missed is not made
-    up for.
+    Something that is due every `period_s`, first after some part of it, so that a fleet which began
+    at one moment does not march in step; what was missed is not made up for.
     """
 
     def __init__(self, period_s: float) -> None:
         self._period_s = period_s
-        self._due_s = time.monotonic() + period_s
+        self._due_s = time.monotonic() + random.uniform(0, period_s)
 
     def pause_s(self) -> float:
         """
@@ -65,6 +65,12 @@ class Every:
             return False
         self._due_s = now_s + self._period_s
         return True
+
+    def make_due(self) -> None:
+        """
+        It is due now.
+        """
+        self._due_s = 0.0
 
 
 class Pace:

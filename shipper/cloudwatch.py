@@ -11,30 +11,24 @@ before it signs the request; its credentials, endpoints, proxies and signing sta
 
 from __future__ import annotations
 
-import enum
 import logging
-import re
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from dataclasses import dataclass
 from typing import Any
 
 import boto3
 import orjson
+from botocore import xform_name
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    HTTPClientError,
-    IncompleteReadError,
-)
+from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError
 from botocore.parsers import ResponseParserError
 from isal import igzip
 
-from shipper.errors import ShipperError
+from shipper.answers import clock_offset_ms, translated
+from shipper.errors import Action, DeliveryError
 
-__all__ = ["Action", "CloudWatch", "DeliveryError", "Receipt", "configured_region"]
+__all__ = ["GROUP_CLASSES", "RETENTION_DAYS", "CloudWatch", "Receipt", "configured_region"]
 
 log = logging.getLogger(__name__)
 
@@ -44,52 +38,20 @@ READ_TIMEOUT_S = 20
 
 GZIP_LEVEL = 1
 
+RETENTION_DAYS = (
+    *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827),
+    *(2192, 2557, 2922, 3288, 3653),
+)
+"""https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html"""
 
-class Action(enum.Enum):
-    """
-    What to do after an error.
-    """
+GROUP_CLASSES = ("STANDARD", "INFREQUENT_ACCESS", "DELIVERY", "ESSENTIALS")
+"""https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateLogGroup.html"""
 
-    WAIT = "wait, then send it again"
-    CREATE = "create group and stream, then send it again"
-    RENEW = "take fresh credentials, then send it again"
-    OPERATOR = "send it again now and then: somebody has to act"
-    REFUSE = "never send it again unchanged"
+RETENTION_RETRY_S = 600.0
+"""PutRetentionPolicy may be called five times a second, by all hosts of an account together."""
 
-
-MAX_ERROR_LENGTH = 300
-_QUOTED_VALUE = re.compile(r"Value '.*?'(?= at ')", re.DOTALL)
-"""The service's validation errors quote what was wrong: that may be a message."""
-
-ACTIONS = {
-    "ResourceNotFoundException": Action.CREATE,
-    "InvalidParameterException": Action.REFUSE,
-    "InvalidSequenceTokenException": Action.WAIT,
-    "DataAlreadyAcceptedException": Action.WAIT,
-    "ServiceUnavailableException": Action.WAIT,
-    "OperationAbortedException": Action.WAIT,
-    "LimitExceededException": Action.OPERATOR,
-    "AccessDeniedException": Action.OPERATOR,
-    "UnrecognizedClientException": Action.OPERATOR,
-    "ExpiredTokenException": Action.RENEW,
-    "ExpiredToken": Action.RENEW,
-    "RequestExpired": Action.RENEW,
-    "InvalidSignatureException": Action.RENEW,
-    "SignatureDoesNotMatch": Action.RENEW,
-}
-"""By error code; what is not here, as throttling and every 5xx, is waited for."""
-
-
-class DeliveryError(ShipperError):
-    """
-    A request did not succeed. `action` says what to do; `is_general` that it is not about this
-    stream: any other request would have failed as well.
-    """
-
-    def __init__(self, text: str, action: Action, *, is_general: bool) -> None:
-        super().__init__(text)
-        self.action = action
-        self.is_general = is_general
+CLOCK_TOLERANCE_MS = 60_000
+"""A clock that is wrong by less is taken for right: an answer takes a while, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +70,19 @@ class CloudWatch:
     The service in one region. Its methods may be called from any thread.
     """
 
-    def __init__(self, region: str, *, connections: int, use_gzip: bool = True) -> None:
+    def __init__(
+        self,
+        region: str,
+        *,
+        connections: int,
+        use_gzip: bool = True,
+        retention_days: int | None = None,
+        group_class: str | None = None,
+    ) -> None:
         self._region = region
         self._use_gzip = use_gzip
+        self._retention_days = retention_days
+        self._group_options = {} if group_class is None else {"logGroupClass": group_class}
         self._config = Config(
             connect_timeout=CONNECT_TIMEOUT_S,
             read_timeout=READ_TIMEOUT_S,
@@ -122,6 +94,8 @@ class CloudWatch:
         self._body = threading.local()
         self._client: Any = None
         self._client_lock = threading.Lock()
+        self._tended_until_s: dict[str, float] = {}
+        self._clock_offset_ms = 0
 
     def put(self, group: str, stream: str, log_events: str, *, events: int) -> Receipt:
         """
@@ -135,10 +109,7 @@ class CloudWatch:
             log_events.encode(),
         )
         self._body.value = igzip.compress(body, GZIP_LEVEL) if self._use_gzip else body
-        with _translated("PutLogEvents"):
-            answer = self._connected().put_log_events(
-                logGroupName=group, logStreamName=stream, logEvents=[]
-            )
+        answer = self._call("PutLogEvents", logGroupName=group, logStreamName=stream, logEvents=[])
         return Receipt(
             request_id=answer["ResponseMetadata"].get("RequestId", ""),
             refused=_refused(answer.get("rejectedLogEventsInfo") or {}, events),
@@ -150,35 +121,97 @@ class CloudWatch:
 
         Raises `DeliveryError`.
         """
-        client = self._connected()
         try:
-            with _translated("CreateLogStream"):
-                _unless_exists(client.create_log_stream, logGroupName=group, logStreamName=stream)
+            self._call("CreateLogStream", logGroupName=group, logStreamName=stream)
         except DeliveryError as error:
             if error.action is not Action.CREATE:
                 raise
-            with _translated("CreateLogGroup"):
-                if _unless_exists(client.create_log_group, logGroupName=group):
-                    log.info("created log group %s", group)
-            with _translated("CreateLogStream"):
-                _unless_exists(client.create_log_stream, logGroupName=group, logStreamName=stream)
+            if self._call("CreateLogGroup", logGroupName=group, **self._group_options) is not None:
+                log.info("created log group %s", group)
+            self._tended_until_s.pop(group, None)
+            self._call("CreateLogStream", logGroupName=group, logStreamName=stream)
 
-    def renew(self) -> None:
+    def tend(self, group: str) -> None:
         """
-        Forget session and credentials; the next request looks for them anew.
+        See that the group keeps its events for `retention_days`, where these were asked for; once
+        a group. What goes wrong is logged, and tried again after ten minutes.
+        """
+        if self._retention_days is None or time.monotonic() < self._tended_until_s.get(group, 0):
+            return
+        self._tended_until_s[group] = time.monotonic() + RETENTION_RETRY_S
+        try:
+            if self._retention_of(group) != self._retention_days:
+                self._call(
+                    "PutRetentionPolicy",
+                    logGroupName=group,
+                    retentionInDays=self._retention_days,
+                )
+                log.info("%s keeps events for %d days now", group, self._retention_days)
+        except DeliveryError as error:
+            log.warning("%s: its retention is not set: %s", group, error)
+        else:
+            self._tended_until_s[group] = float("inf")
+
+    def now_ms(self) -> int:
+        """
+        The present as the service sees it, in ms since the epoch: this host's, until an answer
+        shows that its clock is wrong.
+        """
+        return time.time_ns() // 1_000_000 + self._clock_offset_ms
+
+    def _retention_of(self, group: str) -> int | None:
+        """
+        The group's days; None where it has none, or where nobody lets us look.
+        """
+        try:
+            answer = self._call("DescribeLogGroups", logGroupNamePrefix=group, limit=1)
+        except DeliveryError as error:
+            if error.action is not Action.OPERATOR:
+                raise
+            return None
+        # in the order of names, so the group itself comes before those that begin like it
+        found = [known for known in answer["logGroups"] if known["logGroupName"] == group]
+        return found[0].get("retentionInDays") if found else None
+
+    def _call(self, operation: str, **parameters: Any) -> Any:
+        """
+        The answer; None where something was to be made that is there already.
+
+        Raises `DeliveryError`.
+        """
+        client = None
+        try:
+            with translated(operation):
+                client = self._connected()
+                try:
+                    return getattr(client, xform_name(operation))(**parameters)
+                except ClientError as error:
+                    if error.response["Error"].get("Code") != "ResourceAlreadyExistsException":
+                        raise
+                    return None
+        except DeliveryError as error:
+            if error.action is Action.RENEW or (
+                error.action is Action.OPERATOR and error.is_general
+            ):
+                self._forget(client)
+            raise
+
+    def _forget(self, client: Any) -> None:
+        """
+        Forget session and credentials of the client that failed; the next request looks for them
+        anew.
         """
         with self._client_lock:
-            self._client = None
+            if self._client is client:
+                self._client = None
 
     def _connected(self) -> Any:
         with self._client_lock:
             if self._client is None:
-                with _translated("the session"):
-                    client = boto3.Session(region_name=self._region).client(
-                        "logs", config=self._config
-                    )
+                client = boto3.Session(region_name=self._region).client("logs", config=self._config)
                 events = client.meta.events
                 events.register("before-call.cloudwatch-logs.PutLogEvents", self._set_body)
+                events.register("before-parse.cloudwatch-logs", self._look_at_clock)
                 events.register("before-parse.cloudwatch-logs", _check_length)
                 events.register("before-parse.cloudwatch-logs.PutLogEvents", _check_body)
                 self._client = client
@@ -188,6 +221,12 @@ class CloudWatch:
         params["body"] = self._body.value
         if self._use_gzip:
             params["headers"]["Content-Encoding"] = "gzip"
+
+    def _look_at_clock(self, response_dict: dict[str, Any], **_: object) -> None:
+        offset_ms = clock_offset_ms(response_dict["headers"])
+        if offset_ms is not None:
+            is_wrong = abs(offset_ms) > CLOCK_TOLERANCE_MS
+            self._clock_offset_ms = offset_ms if is_wrong else 0
 
 
 def configured_region() -> str | None:
@@ -235,47 +274,3 @@ def _refused(info: dict[str, int], events: int) -> tuple[tuple[int, int, str], .
         (too_new, events, "too new"),
     )
     return tuple(part for part in ranges if part[0] < part[1])
-
-
-def _unless_exists(create: Any, **names: str) -> bool:
-    """
-    Whether it was made just now.
-    """
-    try:
-        create(**names)
-    except ClientError as error:
-        if error.response["Error"].get("Code") != "ResourceAlreadyExistsException":
-            raise
-        return False
-    return True
-
-
-@contextmanager
-def _translated(operation: str) -> Iterator[None]:
-    """
-    Foreign errors become ours, sorted by what to do next.
-    """
-    try:
-        yield
-    except ClientError as error:
-        raise _from_answer(operation, error) from error
-    except (BotoCoreError, HTTPClientError, ResponseParserError, OSError) as error:
-        name = type(error).__name__
-        is_local = "Credential" in name or "Profile" in name or "Token" in name
-        action = Action.OPERATOR if is_local else Action.WAIT
-        raise DeliveryError(f"{operation}: {name}: {error}", action, is_general=True) from error
-
-
-def _from_answer(operation: str, error: ClientError) -> DeliveryError:
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    code = str(error.response["Error"].get("Code", status))
-    text = _QUOTED_VALUE.sub("Value", str(error.response["Error"].get("Message", "")))
-    action = ACTIONS.get(code, Action.WAIT)
-    if action is Action.REFUSE and status >= 500:
-        action = Action.WAIT
-    is_general = action in (Action.WAIT, Action.RENEW) or code == "UnrecognizedClientException"
-    return DeliveryError(
-        f"{operation}: {code}: {' '.join(text.split())[:MAX_ERROR_LENGTH]}",
-        action,
-        is_general=is_general,
-    )

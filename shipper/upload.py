@@ -6,7 +6,8 @@ batch is on record before its request goes out, and its events are sent only onc
 until then the very same batch is sent again, also by the next process.
 
 Every `delay_s` all that waits is sent, and a full batch at once. When nothing can succeed (no
-network, no credentials) one request probes for all; when one stream is refused the others go on.
+network, no credentials) one request probes for all, and once there is a way through all goes at
+once; when one stream is refused the others go on.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -25,16 +27,14 @@ import apsw
 
 from shipper.backoff import Backoff, Every, Pace
 from shipper.batch import LIMITS, acceptable_ms, is_full
-from shipper.cloudwatch import Action, DeliveryError, Receipt
+from shipper.brake import Brake
+from shipper.cloudwatch import Receipt
+from shipper.errors import Action, DeliveryError
 from spool.store import Batch, Store
 
 __all__ = ["Endpoint", "Uploader"]
 
 log = logging.getLogger(__name__)
-
-OUTAGE_FIRST_S = 0.2
-OUTAGE_CAP_S = 2.0
-"""One host sends one request so often while there is no way through: cheap, and soon noticed."""
 
 STREAM_FIRST_S = 1.0
 STREAM_CAP_S = 60.0
@@ -52,7 +52,9 @@ class Endpoint(Protocol):
 
     def create(self, group: str, stream: str) -> None: ...
 
-    def renew(self) -> None: ...
+    def tend(self, group: str) -> None: ...
+
+    def now_ms(self) -> int: ...
 
 
 @dataclass(order=True, slots=True)
@@ -89,7 +91,7 @@ class Uploader:
     ) -> None:
         self._store = store
         self._endpoint = endpoint
-        self._delay_s = delay_s
+        self._flush = Every(delay_s)
         self._only = only
         self._pace = pace
         self._workers = [
@@ -101,12 +103,11 @@ class Uploader:
         self._due: deque[int] = deque()
         self._retries: list[_Retry] = []
         self._numbers = itertools.count()
-        self._in_flight: set[int] = set()
-        self._probe: int | None = None
-        self._outage = Backoff(OUTAGE_FIRST_S, OUTAGE_CAP_S)
-        self._outage_until_s: float | None = None
+        self._in_flight: dict[int, float] = {}
+        self._brake = Brake()
         self._troubled: dict[int, Backoff] = {}
-        self._last_success_s = time.monotonic()
+        self._failed_s: dict[int, float] = {}
+        self._last_success_s = -math.inf
         self._is_last_flush = False
         self._is_closed = False
 
@@ -116,11 +117,15 @@ class Uploader:
         """
         Begin with the batches that an earlier process left on their way.
         """
-        for batch in self._store.unsettled():
-            if self._only is not None and batch.stream_id not in self._only:
-                continue
-            log.info("sending batch %d again: it may have arrived before the restart", batch.id)
+        left = [
+            batch
+            for batch in self._store.unsettled()
+            if self._only is None or batch.stream_id in self._only
+        ]
+        for batch in left:
             self._retry(batch, 0)
+        if left:
+            log.info("%d batches may have arrived before the restart: sent again", len(left))
         for worker in self._workers:
             worker.start()
 
@@ -134,11 +139,10 @@ class Uploader:
         """
         Send every `delay_s`, and full batches at once, until `stop` is set.
         """
-        flush = Every(self._delay_s)
         while not stop.is_set():
-            self._woken.wait(flush.pause_s())
+            self._woken.wait(self._flush.pause_s())
             self._woken.clear()
-            self._enqueue(everything=flush.is_due())
+            self._enqueue(everything=self._flush.is_due())
 
     def send_full_batches(self) -> None:
         """
@@ -157,8 +161,10 @@ class Uploader:
         Send all that waits; False if something is left after `give_up_s` without a success, or at
         a stop.
         """
-        self._last_success_s = time.monotonic()
-        while not stop.is_set() and time.monotonic() - self._last_success_s < give_up_s:
+        begin_s = time.monotonic()
+        while (
+            not stop.is_set() and time.monotonic() - max(begin_s, self._last_success_s) < give_up_s
+        ):
             self._enqueue(everything=True)
             on_progress()
             if self._is_idle():
@@ -174,8 +180,7 @@ class Uploader:
         deadline_s = time.monotonic() + budget_s
         with self._changed:
             self._is_last_flush = True
-            if self._outage_until_s is not None:
-                self._outage_until_s = 0.0
+            self._brake.let_go()
             self._retry_now(lambda _: True)
         self._enqueue(everything=True)
         with self._changed:
@@ -218,19 +223,19 @@ class Uploader:
     def _work(self) -> None:
         while (batch := self._next()) is not None:
             try:
-                self._deliver(batch)
+                again = self._deliver(batch)
             except apsw.Error as error:
                 log.error("batch %d: the spool cannot be written: %s", batch.id, error)
-                self._retry(batch, STORE_RETRY_S)
+                again = [(batch, STORE_RETRY_S)]
             except Exception:  # whatever it is, the batch waits and the others go on
                 log.exception("batch %d was not sent", batch.id)
-                self._retry(batch, STREAM_CAP_S)
-            finally:
-                with self._changed:
-                    self._in_flight.discard(batch.id)
-                    if self._probe == batch.id:
-                        self._probe = None
-                    self._changed.notify_all()
+                again = [(batch, STREAM_CAP_S)]
+            with self._changed:
+                del self._in_flight[batch.id]
+                self._brake.ended(batch.id)
+                for part, pause_s in again:
+                    self._retry(part, pause_s)
+                self._changed.notify_all()
 
     def _next(self) -> Batch | None:
         with self._changed:
@@ -242,8 +247,8 @@ class Uploader:
                     self._changed.wait(STORE_RETRY_S)
                     continue
                 if batch is not None:
-                    self._in_flight.add(batch.id)
-                    self._probe = batch.id if self._outage_until_s is not None else None
+                    self._in_flight[batch.id] = time.monotonic()
+                    self._brake.sent(batch.id, self._in_flight[batch.id])
                     return batch
                 self._changed.wait(self._pause_s(time.monotonic()))
         return None
@@ -251,13 +256,25 @@ class Uploader:
     def _pick(self, now_s: float) -> Batch | None:
         """
         The next batch to send, on record; None if there is none now.
+
+        What failed goes first, but not while the brake is on: perhaps that one stream has put it
+        on, and another gets through.
         """
-        if self._outage_until_s is not None and (self._probe or now_s < self._outage_until_s):
+        if self._brake.pause_s(now_s) != 0:
             return None
-        if self._retries and self._retries[0].due_s <= now_s:
-            batch = heapq.heappop(self._retries).batch
-            self._store.note_attempt(batch)
-            return replace(batch, attempts=batch.attempts + 1)
+        if self._brake.is_on:
+            return self._pick_due() or self._pick_retry(now_s)
+        return self._pick_retry(now_s) or self._pick_due()
+
+    def _pick_retry(self, now_s: float) -> Batch | None:
+        if not self._retries or self._retries[0].due_s > now_s:
+            return None
+        batch = self._retries[0].batch
+        self._store.note_attempt(batch)
+        heapq.heappop(self._retries)
+        return replace(batch, attempts=batch.attempts + 1)
+
+    def _pick_due(self) -> Batch | None:
         parked = self._parked()
         while self._due:
             stream_id = self._due.popleft()
@@ -267,12 +284,11 @@ class Uploader:
         return None
 
     def _take(self, stream_id: int) -> Batch | None:
-        now = now_ms()
-        oldest_ms, newest_ms = acceptable_ms(now)
+        oldest_ms, newest_ms = acceptable_ms(self._endpoint.now_ms())
         rejected = self._store.reject_outside(stream_id, oldest_ms=oldest_ms, newest_ms=newest_ms)
         if rejected:
             log.warning("stream %d: %d events rejected, too old or too new", stream_id, rejected)
-        batch = self._store.take(stream_id, LIMITS, now_ms=now)
+        batch = self._store.take(stream_id, LIMITS, now_ms=now_ms())
         if batch is not None and is_full(*self._store.waiting(stream_id)):
             self._due.append(stream_id)  # another worker may send the next one meanwhile
         return batch
@@ -281,20 +297,24 @@ class Uploader:
         """
         How long until there may be something to pick; None if that takes a notification.
         """
-        times = [retry.due_s for retry in self._retries[:1]]
-        if self._outage_until_s is not None:
-            is_open = not self._probe and (times or self._due)
-            times = [max([self._outage_until_s, *times])] if is_open else []
-        return max(0.0, min(times) - now_s) if times else None
+        may_send_s = self._brake.pause_s(now_s)
+        if may_send_s is None or not (self._due or self._retries):
+            return None
+        if self._due:
+            return may_send_s
+        return max(may_send_s, self._retries[0].due_s - now_s)
 
-    def _deliver(self, batch: Batch) -> None:
+    def _deliver(self, batch: Batch) -> list[tuple[Batch, float]]:
+        """
+        Send it; returns what is to be sent again, and after how many seconds.
+        """
         try:
             receipt = self._put(batch)
         except DeliveryError as error:
-            self._failed(batch, error)
-        else:
-            self._settle(batch, receipt)
-            self._succeeded(batch, receipt)
+            return self._failed(batch, error)
+        self._settle(batch, receipt)
+        self._succeeded(batch, receipt)
+        return []
 
     def _settle(self, batch: Batch, receipt: Receipt) -> None:
         """
@@ -337,49 +357,67 @@ class Uploader:
         log.debug("batch %d: %d events sent", batch.id, batch.events)
         with self._changed:
             self._last_success_s = time.monotonic()
-            if self._outage_until_s is not None:
-                log.info("CloudWatch Logs takes lines again")
-                self._outage_until_s = None
-                self._outage.reset()
-                self._retry_now(lambda batch: batch.stream_id not in self._troubled)
+            self._failed_s.pop(batch.stream_id, None)
             if self._troubled.pop(batch.stream_id, None):
                 log.info("%s %s is delivered again", batch.group, batch.stream)
+            was_slow = self._brake.throttle.rate
+            self._brake.throttle.speed_up()
+            if was_slow and not self._brake.throttle.rate:
+                log.info("CloudWatch Logs takes as many requests as there are again")
+            if self._brake.take_off():
+                log.info("CloudWatch Logs takes lines again")
+                self._retry_now(lambda batch: batch.stream_id not in self._troubled)
+                self._flush.make_due()
+                self._woken.set()
+        self._endpoint.tend(batch.group)
 
-    def _failed(self, batch: Batch, error: DeliveryError) -> None:
+    def _failed(self, batch: Batch, error: DeliveryError) -> list[tuple[Batch, float]]:
         now = now_ms()
         if error.action is Action.REFUSE:
             parts = self._store.split(batch, str(error), now_ms=now)
             if not parts:
                 log.warning("%s %s: one event rejected: %s", batch.group, batch.stream, error)
-            for part in parts:
-                self._retry(part, 0)
-            return
+            return [(part, 0.0) for part in parts]
         self._store.note_failure(batch, str(error), now_ms=now)
-        if error.action is Action.RENEW:
-            self._endpoint.renew()
-        pause_s = self._brake(batch, error)
+        pause_s = self._hold_back(batch, error)
         if not self._is_last_flush:
-            self._retry(batch, pause_s)
-        elif error.is_general:  # it would go the same way for all: they are on record
+            return [(batch, pause_s)]
+        if error.is_general:  # it would go the same way for all: they are on record
             with self._changed:
                 self._due.clear()
                 self._retries.clear()
+        return []
 
-    def _brake(self, batch: Batch, error: DeliveryError) -> float:
+    def _hold_back(self, batch: Batch, error: DeliveryError) -> float:
         """
-        Seconds until this batch may be sent again; says so when trouble begins.
+        Seconds until this batch may be sent again; says so when trouble begins or changes kind.
         """
+        now_s = time.monotonic()
         with self._changed:
-            if error.is_general:
-                if self._outage_until_s is None:
+            is_general = error.is_general and not self._others_get_through(batch, error)
+            self._failed_s[batch.stream_id] = now_s
+            if error.action is Action.SLOW_DOWN:
+                if self._brake.throttle.rate is None:
+                    log.warning("CloudWatch Logs wants fewer requests, sending slower: %s", error)
+                self._brake.throttle.slow_down(self._in_flight[batch.id], now_s)
+                return 0
+            if is_general:
+                if self._brake.put_on(error, now_s):
                     log.warning("CloudWatch Logs takes nothing now, lines are kept: %s", error)
-                pause_s = self._outage.next_s()
-                self._outage_until_s = time.monotonic() + pause_s
-                return pause_s
+                return self._brake.pause_s(now_s) or 0
             if batch.stream_id not in self._troubled:
                 log.warning("%s %s is not delivered: %s", batch.group, batch.stream, error)
                 self._troubled[batch.stream_id] = Backoff(STREAM_FIRST_S, STREAM_CAP_S)
             return self._troubled[batch.stream_id].next_s()
+
+    def _others_get_through(self, batch: Batch, error: DeliveryError) -> bool:
+        """
+        Whether it fails again while others succeed: then it is about this stream after all.
+        """
+        failed_s = self._failed_s.get(batch.stream_id)
+        return (
+            error.action is Action.WAIT and failed_s is not None and failed_s < self._last_success_s
+        )
 
     def _retry(self, batch: Batch, pause_s: float) -> None:
         with self._changed:

@@ -896,6 +896,8 @@ AUTHORIZATION = re.compile(
     r"/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request, ?SignedHeaders=(?P<names>[^,]+)"
     r", ?Signature=(?P<signature>[0-9a-f]{64})"
 )
+AMZ_DATE = "%Y%m%dT%H%M%SZ"
+MAX_SKEW = datetime.timedelta(minutes=5)
 MUST_BE_SIGNED = frozenset(("host", "x-amz-date", "x-amz-target"))
 
 
@@ -923,6 +925,23 @@ def check_authorization(received: Received, *, verify: bool) -> None:
         raise bad_signature(f"Headers unsigned or absent: {', '.join(sorted(unsigned))}")
     if verify:
         check_signature(received, parts)
+
+
+def check_clock(signed_at: str, now_ms: int) -> None:
+    """
+    A signature is good for five minutes before and after the service's clock.
+    """
+    signed = datetime.datetime.strptime(signed_at, AMZ_DATE).replace(tzinfo=datetime.UTC)
+    now = datetime.datetime.fromtimestamp(now_ms // 1000, datetime.UTC)
+    if abs(signed - now) > MAX_SKEW:
+        direction, edge = (
+            ("expired", now - MAX_SKEW) if signed < now else ("not yet", now + MAX_SKEW)
+        )
+        comparison = "earlier" if signed < now else "later"
+        raise bad_signature(
+            f"Signature {direction}: {signed_at} is now {comparison} than {edge:{AMZ_DATE}}"
+            f" ({now:{AMZ_DATE}} -/+ 5 min.)"
+        )
 
 
 def check_signature(received: Received, parts: re.Match[str]) -> None:
@@ -1206,8 +1225,10 @@ class Endpoint:
     The service, its network and its faults; one object for the life of a test.
 
     *keep* False counts events and forgets them; *verify_signature* False spares two hashes of
-    every body. Both are for benchmarks. *now_ms* is the service's clock and may be replaced at any
-    time, as may *decide*, which sees every legal request and gives its fault or None.
+    every body. Both are for benchmarks. *verify_clock* True also refuses requests that were signed
+    more than five minutes before or after the service's clock. *now_ms* is that clock and may be
+    replaced at any time, as may *decide*, which sees every legal request and gives its fault or
+    None.
     """
 
     def __init__(
@@ -1217,6 +1238,7 @@ class Endpoint:
         tls: bool = False,
         keep: bool = True,
         verify_signature: bool = True,
+        verify_clock: bool = False,
         now_ms: Callable[[], int] = real_now_ms,
     ) -> None:
         self.now_ms = now_ms
@@ -1227,6 +1249,7 @@ class Endpoint:
         self._tls = tls
         self._keep = keep
         self._verify_signature = verify_signature
+        self._verify_clock = verify_clock
         self._store = Store(keep=keep)
         self._server = Server(self._serve, port=port, make_context=self._make_context)
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -1531,6 +1554,8 @@ class Endpoint:
         if received.headers.get("content-type", "").partition(";")[0] != AMZ_JSON:
             raise unreadable(f"Content-Type is not {AMZ_JSON}")
         check_authorization(received, verify=self._verify_signature)
+        if self._verify_clock:
+            check_clock(received.headers.get("x-amz-date", ""), self.now_ms())
         request.is_gzip = received.headers.get("content-encoding") == "gzip"
         body = decode_body(received)
         request.decoded_bytes = len(body)

@@ -389,6 +389,17 @@ def test_no_gzip_sends_plain_bodies(endpoint: Endpoint, db: Path, containers: Pa
     assert {call.is_gzip for call in endpoint.calls if call.operation == "PutLogEvents"} == {False}
 
 
+def test_log_groups_get_the_class_and_the_retention_that_were_asked_for(
+    endpoint: Endpoint, db: Path, containers: Path
+) -> None:
+    LogWriter(containers, WEB, "web").write("hello")
+    options = ("--retention-days", "30", "--log-group-class", "infrequent_access")
+    run_once(db, containers, endpoint, *options)
+    group = endpoint.group(HOST_GROUP)
+    assert group is not None
+    assert (group.retention_days, group.group_class) == (30, "INFREQUENT_ACCESS")
+
+
 def test_tls_with_a_ca_bundle_of_ones_own(db: Path, containers: Path) -> None:
     LogWriter(containers, WEB, "web").write("over TLS")
     with Endpoint(tls=True) as endpoint:

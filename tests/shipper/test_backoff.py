@@ -53,9 +53,25 @@ def test_agents_that_failed_at_one_moment_do_not_come_back_at_one_moment() -> No
     assert len(waits) == 100
 
 
-def test_delay_is_due_once_each_period_and_first_after_one() -> None:
+def test_agents_that_began_at_one_moment_do_not_flush_at_one_moment() -> None:
+    with freeze_time("2026-11-22T11:08:31Z"):
+        firsts = [Every(4).pause_s() for _ in range(100)]
+    assert len(set(firsts)) == 100
+    assert min(firsts) >= 0
+    assert max(firsts) <= 4
+
+
+def test_what_is_made_due_is_due_once() -> None:
+    flush = Every(1000)
+    flush.make_due()
+    assert [flush.is_due() for _ in range(3)] == [True, False, False]
+
+
+def test_delay_is_due_once_each_period() -> None:
     with freeze_time("2026-11-22T11:08:31Z") as frozen:
         flush = Every(4)
+        frozen.tick(timedelta(seconds=4))
+        assert flush.is_due()
         assert not flush.is_due()
         assert flush.pause_s() == pytest.approx(4)
         frozen.tick(timedelta(seconds=3.9))

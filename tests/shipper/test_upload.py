@@ -25,7 +25,6 @@ from cloudwatch_endpoint import (
     status,
 )
 
-from shipper import cloudwatch as cloudwatch_module
 from shipper.cloudwatch import CloudWatch
 from shipper.upload import Uploader, now_ms
 from spool.audit import audit
@@ -175,6 +174,82 @@ def test_one_bad_stream_does_not_hold_up_the_others(
             wait_until(lambda count=number: sent(store) == count + 1, timeout_s=10)
         endpoint.heal()
         wait_until(lambda: sent(store) == 6, timeout_s=10)
+
+
+def test_a_stream_that_the_service_always_fails_on_does_not_hold_up_the_others(
+    store: Store, cloudwatch: CloudWatch, endpoint: Endpoint
+) -> None:
+    """
+    A 500 is taken for an outage of the whole service, until others get through.
+    """
+
+    def break_on_bad(request: Request) -> Fault | None:
+        return status(500, "oops") if request.stream == "bad" else None
+
+    endpoint.create("group", "bad")
+    endpoint.create("group", "good")
+    endpoint.decide = break_on_bad
+    append(store, "bad", "kept")
+    with uploading(store, cloudwatch):
+        for number in range(20):
+            append(store, "good", f"line {number}")
+            wait_until(lambda count=number: sent(store) == count + 1, timeout_s=5)
+        endpoint.heal()
+        wait_until(lambda: sent(store) == 21, timeout_s=30)
+
+
+def test_a_thousand_throttles_in_a_row_lose_nothing(
+    store: Store, cloudwatch: CloudWatch, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shipper.brake.MIN_RATE", 2_000)  # the patience of a test
+    monkeypatch.setattr("shipper.brake.MAX_RATE", 4_000)
+    for number in range(20):
+        endpoint.create("group", f"stream-{number}")
+        append(store, f"stream-{number}", "hello")
+    endpoint.fail_next(THROTTLED, times=1_000)
+    with uploading(store, cloudwatch):
+        wait_until(lambda: sent(store) == 20, timeout_s=60)
+    assert all(endpoint.messages("group", f"stream-{number}") == ["hello"] for number in range(20))
+    assert endpoint.count("PutLogEvents") == 1_020
+
+
+def test_a_throttled_uploader_sends_less_and_less_and_says_so_once(
+    store: Store,
+    cloudwatch: CloudWatch,
+    endpoint: Endpoint,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shipper.brake.MIN_RATE", 1.0)
+    for number in range(40):
+        endpoint.create("group", f"stream-{number}")
+        append(store, f"stream-{number}", "hello")
+    endpoint.fail_always(THROTTLED)
+    with uploading(store, cloudwatch):
+        time.sleep(3)
+        tries = endpoint.count("PutLogEvents")
+        endpoint.heal()
+        wait_until(lambda: sent(store) == 40, timeout_s=60)
+    assert 1 < tries < 25
+    warnings = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 1
+    assert "wants fewer requests" in warnings[0].message
+
+
+def test_after_an_outage_all_streams_are_sent_without_waiting_for_the_delay(
+    store: Store, cloudwatch: CloudWatch, endpoint: Endpoint
+) -> None:
+    for number in range(20):
+        endpoint.create("group", f"stream-{number}")
+    endpoint.fail_always(status(503, "busy"))
+    with uploading(store, cloudwatch, delay_s=3600) as uploader:
+        append(store, "stream-0", *["x" * 100] * 10_000)
+        uploader.wake()
+        wait_until(lambda: endpoint.count("PutLogEvents") > 1)
+        for number in range(1, 20):
+            append(store, f"stream-{number}", "hello")
+        endpoint.heal()
+        wait_until(lambda: sent(store) == 10_019, timeout_s=10)
 
 
 def test_an_event_that_cloudwatch_cannot_take_is_found_and_kept_and_its_neighbours_sent(
@@ -338,21 +413,6 @@ def test_requests_are_compressed_unless_told_otherwise(
     puts = [call for call in endpoint.calls if call.operation == "PutLogEvents"]
     assert {call.is_gzip for call in puts} == {use_gzip}
     assert endpoint.messages("group", "web") == ["ünïcode \U0001f600 \x00 \u2028"]
-
-
-def test_the_table_of_actions_knows_every_error_of_the_service() -> None:
-    """
-    A new botocore that brings a new error of PutLogEvents has to be thought about.
-    """
-    import botocore.session
-
-    model = botocore.session.get_session().get_service_model("logs")
-    names = {
-        shape.name
-        for operation in ("PutLogEvents", "CreateLogGroup", "CreateLogStream")
-        for shape in model.operation_model(operation).error_shapes
-    }
-    assert names - {"ResourceAlreadyExistsException"} <= cloudwatch_module.ACTIONS.keys()
 
 
 def test_progress_is_told_while_draining(
