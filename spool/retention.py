@@ -7,7 +7,8 @@ rejected stays; each pruned one is counted.
 
 from __future__ import annotations
 
-from spool.schema import select
+from spool import extent
+from spool.schema import BLOCK_IDS, select
 from spool.store import Store
 
 __all__ = ["prune"]
@@ -37,6 +38,12 @@ def prune(store: Store, *, sent_before_ms: int) -> int:
 
 def _prune_batch(store: Store, batch_id: int) -> int:
     with store.transaction() as db:
+        touched = select(
+            db,
+            f"SELECT DISTINCT stream_id, first_id / {BLOCK_IDS} FROM run"
+            " JOIN batch ON batch.id = batch_id WHERE batch_id = ?",
+            (batch_id,),
+        )
         db.execute(
             "DELETE FROM event WHERE id < (SELECT max(id) FROM event) AND id IN ("
             " SELECT event_state.id FROM run JOIN event_state"
@@ -46,6 +53,8 @@ def _prune_batch(store: Store, batch_id: int) -> int:
             (batch_id,),
         )
         pruned = db.changes()
+        if pruned:
+            extent.remeasure(db, touched[0][0], {block for _, block in touched})
         db.execute(
             "UPDATE stream SET sent = sent - ?1, pruned = pruned + ?1"
             " WHERE id = (SELECT stream_id FROM batch WHERE id = ?2)",

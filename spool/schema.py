@@ -13,7 +13,8 @@ Where an event is, is told by four tables and no flag on the event itself:
     rejection   is kept here for good, with the reason   rejected
 
 Queue and run hold stretches of consecutive ids, not single events: so to queue a chunk, to put a
-batch on record and to mark it sent takes a few rows, whatever they hold.
+batch on record and to mark it sent takes a few rows, whatever they hold. The table `extent` is an
+index in the same spirit: one row for a stream and a thousand ids, instead of one for each event.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import apsw
 from spool.errors import NewerSpool, NotASpool, SpoolUnusable, TwoDrivers
 
 __all__ = [
+    "BLOCK_IDS",
     "RUN_BLOCK",
     "VERSION",
     "claim_driver",
@@ -45,6 +47,9 @@ APPLICATION_ID = 0x53504F4C
 
 RUN_BLOCK = 256
 """A batch's runs end where an id is a multiple of this: those around an event begin near it."""
+
+BLOCK_IDS = 1024
+"""An extent tells of so many ids; a multiple of RUN_BLOCK, and more than a run of the queue has."""
 
 BUSY_TIMEOUT_MS = 30_000
 """How long to wait for another process's transaction; ours all last milliseconds."""
@@ -99,6 +104,19 @@ CREATE TABLE queue (
     bytes            INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX queue_stream ON queue (stream_id, first_timestamp);
+
+-- What a stream has among the ids from block * {BLOCK_IDS} on: where to look for its hour.
+CREATE TABLE extent (
+    block            INTEGER NOT NULL,
+    stream_id        INTEGER NOT NULL,
+    first_id         INTEGER NOT NULL,
+    last_id          INTEGER NOT NULL,
+    first_timestamp  INTEGER NOT NULL,
+    last_timestamp   INTEGER NOT NULL,
+    events           INTEGER NOT NULL,
+    bytes            INTEGER NOT NULL,
+    PRIMARY KEY (block, stream_id)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE batch (
     id               INTEGER PRIMARY KEY AUTOINCREMENT,

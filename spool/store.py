@@ -17,7 +17,7 @@ from types import TracebackType
 
 import apsw
 
-from spool import queue
+from spool import extent, queue
 from spool.schema import RUN_BLOCK, claim_driver, connect, prepare_place, release_driver, select
 
 __all__ = ["Batch", "Chunk", "Event", "Store", "Waiting"]
@@ -400,6 +400,7 @@ def queue_newest(db: apsw.Connection, stream_id: int, count: int) -> None:
     """
     last = db.last_insert_rowid()
     queue.enqueue(db, stream_id, last - count + 1, last)
+    extent.add(db, stream_id, last - count + 1, last)
     db.execute("UPDATE stream SET collected = collected + ? WHERE id = ?", (count, stream_id))
 
 

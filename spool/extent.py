@@ -1,0 +1,55 @@
+"""
+Extents: which stream has what among a thousand ids.
+
+Comes in: ids that were just stored, changed or deleted. Goes out: one row for each block of ids and
+stream. Always holds: an event lies within the bounds of its stream's extent; `events` and `bytes`
+are exact.
+"""
+
+from __future__ import annotations
+
+import apsw
+
+from spool.schema import BLOCK_IDS
+
+__all__ = ["add", "remeasure"]
+
+MEASURE = """
+SELECT :block, stream_id, min(id), max(id), min(timestamp), max(timestamp), count(*),
+       sum(octet_length(message))
+FROM event WHERE id BETWEEN :first AND :last AND stream_id = :stream GROUP BY stream_id
+"""
+
+
+def add(db: apsw.Connection, stream_id: int, first_id: int, last_id: int) -> None:
+    """
+    Note events of one stream that were just stored.
+    """
+    db.executemany(
+        f"INSERT INTO extent {MEASURE} ON CONFLICT (block, stream_id) DO UPDATE SET"
+        " last_id = excluded.last_id,"
+        " first_timestamp = min(first_timestamp, excluded.first_timestamp),"
+        " last_timestamp = max(last_timestamp, excluded.last_timestamp),"
+        " events = events + excluded.events, bytes = bytes + excluded.bytes",
+        [
+            {
+                "block": block,
+                "stream": stream_id,
+                "first": max(first_id, block * BLOCK_IDS),
+                "last": min(last_id, block * BLOCK_IDS + BLOCK_IDS - 1),
+            }
+            for block in range(first_id // BLOCK_IDS, last_id // BLOCK_IDS + 1)
+        ],
+    )
+
+
+def remeasure(db: apsw.Connection, stream_id: int, blocks: set[int]) -> None:
+    """
+    Look again at a stream's events in these blocks, of which some were changed or deleted.
+    """
+    db.executemany(
+        "DELETE FROM extent WHERE block = ? AND stream_id = ?",
+        [(block, stream_id) for block in blocks],
+    )
+    for block in blocks:
+        add(db, stream_id, block * BLOCK_IDS, block * BLOCK_IDS + BLOCK_IDS - 1)
