@@ -27,6 +27,7 @@ __all__ = [
     "Styled",
     "counted",
     "human_bytes",
+    "human_duration",
     "printable",
     "progress",
     "screen",
@@ -146,6 +147,18 @@ def human_bytes(count: int) -> str:
     return f"{size:.1f} TiB"
 
 
+def human_duration(seconds: float) -> str:
+    """
+    `40 s`, `3 min`, `2 h 5 min`.
+    """
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    return f"{minutes // 60:,} h {minutes % 60} min"
+
+
 @contextmanager
 def progress(total: int, label: str, *, done: Callable[[], int]) -> Iterator[Callable[[], None]]:
     """
@@ -155,12 +168,25 @@ def progress(total: int, label: str, *, done: Callable[[], int]) -> Iterator[Cal
     if not sys.stderr.isatty():
         yield lambda: None
         return
+    from rich import progress as rich_progress  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415 - only on a terminal
-    from rich.progress import Progress  # noqa: PLC0415
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=total)
-        yield lambda: bar.update(task, completed=done())
+    with rich_progress.Progress(
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(bar_width=None),
+        rich_progress.TextColumn("{task.completed:,.0f} of {task.total:,.0f}"),
+        rich_progress.TextColumn("{task.fields[rate]}"),
+        rich_progress.TimeRemainingColumn(compact=True),
+        console=Console(stderr=True),
+        transient=True,
+    ) as bar:
+        number = bar.add_task(label, total=total, rate="")
+
+        def show() -> None:
+            speed = bar.tasks[0].speed
+            bar.update(number, completed=done(), rate=f"{speed:,.0f}/s" if speed else "")
+
+        yield show
 
 
 @contextmanager

@@ -15,17 +15,19 @@ import click
 from cli.errors import INTERRUPTED, SOME_UNSENT
 from cli.logs import set_up_logs
 from cli.options import Name, Size, db_option, event_options
-from cli.output import counted, human_bytes, progress
+from cli.output import counted, human_bytes, human_duration, progress
 from shipper.backoff import Pace
+from shipper.batch import MAX_MESSAGE_BYTES, acceptable_ms, requests_for
 from shipper.cloudwatch import CloudWatch, configured_region
 from shipper.ec2 import Metadata, find_region
 from shipper.naming import legal_group, legal_stream
 from shipper.route import Route, parse_route
 from shipper.stopping import Stop, stopping_on_signals
-from shipper.upload import Uploader
+from shipper.upload import Uploader, now_ms
 from spool import replay
 from spool.errors import SpoolHeld
 from spool.lock import ShipperLock
+from spool.piece import Ages
 from spool.selection import Selection
 from spool.store import Store
 
@@ -37,6 +39,8 @@ GIVE_UP_S = 20.0
 
 WATCH_S = 0.5
 FINISH_S = 2.0
+USUAL_REQUEST_S = 0.2
+"""How long a request takes, as long as none was sent from this spool."""
 
 
 @click.command(name="replay")
@@ -46,6 +50,12 @@ FINISH_S = 2.0
 @click.option("--dry-run", is_flag=True, help="Only say how much it would be.")
 @click.option("--to-group", type=Name(), help="Send to this log group instead.")
 @click.option("--to-stream", type=Name(), help="Send to this log stream instead.")
+@click.option(
+    "--restamp",
+    is_flag=True,
+    help="Send also what CloudWatch would refuse for its age, with the present time, and the"
+    " original one in front of the message.",
+)
 @click.option("--rate", type=Size(), help="At most so many bytes a second: 500k, 1MiB.")
 def command(
     *,
@@ -60,6 +70,7 @@ def command(
     dry_run: bool,
     to_group: str | None,
     to_stream: str | None,
+    restamp: bool,
     rate: int | None,
 ) -> int:
     """
@@ -73,6 +84,7 @@ def command(
       spool replay
       spool replay --since 'yesterday 22:00' --until 06:00 --dry-run
       spool replay --stream web --since 2h
+      spool replay --state rejected --restamp
       spool replay cloudwatch://eu-west-1 --batch 17 --to-group rescued
     """
     _check_target(to_group, to_stream)
@@ -91,15 +103,17 @@ def command(
         is_drain = not any((group, stream, since, until, batch, state, to_group, to_stream))
         if is_drain:
             selection = Selection(states=("unsent",), last_id=selection.last_id)
+        plan = _make_plan(store, selection, restamp=restamp, to_group=to_group, to_stream=to_stream)
         if dry_run:
-            _tell_amount("would send", replay.survey(store, selection))
+            plan.tell("would send", rate)
             return 0
         try:
             held.enter_context(ShipperLock(db))
             agent = None
         except SpoolHeld as error:
             agent = error.pid
-        work = _Work(store, stop, _queue(store, selection, to_group, to_stream, is_drain=is_drain))
+        plan.tell("sending", rate)
+        work = _Work(store, stop, plan.queue(is_drain=is_drain))
         if work.total == 0:
             click.echo("nothing to send", err=True)
             return 0
@@ -110,6 +124,81 @@ def command(
         else:
             is_done = _send(work, parsed, Pace(rate) if rate else None)
         return _tell_end(work, is_done=is_done, agent=agent)
+
+
+@dataclass(slots=True)
+class _Plan:
+    """
+    What was chosen, and how it is put back into the queue.
+    """
+
+    store: Store
+    selection: Selection
+    ages: Ages
+    restamp: replay.Restamp | None
+    to_group: str | None
+    to_stream: str | None
+    amount: replay.Amount
+
+    def tell(self, verb: str, rate: int | None) -> None:
+        """
+        How much it is, and what stays behind, and why.
+        """
+        requests = sum(requests_for(events, size) for events, size in self.amount.streams.values())
+        duration_s = requests * (replay.request_s(self.store) or USUAL_REQUEST_S) / CONCURRENCY
+        if rate:
+            duration_s = max(duration_s, self.amount.bytes / rate)
+        click.echo(
+            f"{verb} {counted(self.amount.events, 'event')}"
+            f" of {counted(len(self.amount.streams), 'stream')}, {human_bytes(self.amount.bytes)},"
+            f" in {counted(requests, 'request')}: about {human_duration(duration_s)}",
+            err=True,
+        )
+        if self.amount.stale:
+            click.echo(self._about_stale(), err=True)
+
+    def _about_stale(self) -> str:
+        stale = counted(self.amount.stale, "event")
+        if self.restamp:
+            return f"{stale} of these with the present time, the original in front of the message"
+        return (
+            f"not sent: {stale} older than 14 days, or more than 2 hours ahead, which CloudWatch"
+            " refuses; --restamp sends them with the present time"
+        )
+
+    def queue(self, *, is_drain: bool) -> set[int]:
+        """
+        Put back what is chosen; returns the streams in which it waits.
+        """
+        streams = set(self.amount.streams)
+        if self.to_group or self.to_stream:
+            targets = replay.targets(self.store, streams, self.to_group, self.to_stream)
+            replay.copy(self.store, self.selection, self.ages, targets, restamp=self.restamp)
+            return set(targets.values())
+        if not is_drain:
+            replay.requeue(self.store, self.selection, self.ages, restamp=self.restamp)
+        return streams
+
+
+def _make_plan(
+    store: Store,
+    selection: Selection,
+    *,
+    restamp: bool,
+    to_group: str | None,
+    to_stream: str | None,
+) -> _Plan:
+    now = now_ms()
+    ages = Ages(*acceptable_ms(now))
+    return _Plan(
+        store=store,
+        selection=selection,
+        ages=ages,
+        restamp=replay.Restamp(now, MAX_MESSAGE_BYTES) if restamp else None,
+        to_group=to_group,
+        to_stream=to_stream,
+        amount=replay.survey(store, selection, ages, with_stale=restamp),
+    )
 
 
 @dataclass(slots=True)
@@ -140,27 +229,6 @@ def _check_target(group: str | None, stream: str | None) -> None:
                 f"CloudWatch takes no {what} named {name!r}; it would take {legal(name)!r}",
                 param_hint=f"--to-{what}",
             )
-
-
-def _queue(
-    store: Store,
-    selection: Selection,
-    to_group: str | None,
-    to_stream: str | None,
-    *,
-    is_drain: bool,
-) -> set[int]:
-    """
-    Put back what is chosen; returns the streams in which it waits.
-    """
-    chosen = replay.survey(store, selection)
-    _tell_amount("sending", chosen)
-    if to_group or to_stream:
-        return replay.copy(store, selection, group=to_group, stream=to_stream)
-    streams = replay.stream_ids(store, selection)
-    if not is_drain:
-        replay.requeue(store, selection)
-    return streams
 
 
 def _send(work: _Work, route: Route, pace: Pace | None) -> bool:
@@ -199,14 +267,6 @@ def _watch(work: _Work, agent: int) -> bool:
             if left < least:
                 least, progress_s = left, time.monotonic()
     return least == 0
-
-
-def _tell_amount(verb: str, amount: replay.Amount) -> None:
-    click.echo(
-        f"{verb} {counted(amount.events, 'event')} of {counted(amount.streams, 'stream')}, "
-        f"{human_bytes(amount.bytes)}",
-        err=True,
-    )
 
 
 def _tell_end(work: _Work, *, is_done: bool, agent: int | None) -> int:

@@ -13,6 +13,7 @@ import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
+from math import ceil
 
 from spool.queue import Limits, QueuedRun
 
@@ -29,6 +30,7 @@ __all__ = [
     "fit",
     "is_full",
     "pack",
+    "requests_for",
 ]
 
 MAX_BATCH_EVENTS = 10_000
@@ -83,6 +85,14 @@ def acceptable_ms(now_ms: int) -> tuple[int, int]:
     The oldest and the newest timestamp (ms) that the service takes at that moment.
     """
     return (now_ms - MAX_AGE_MS, now_ms + MAX_AHEAD_MS)
+
+
+def requests_for(events: int, message_bytes: int) -> int:
+    """
+    How many requests so many events of one stream take at least.
+    """
+    size = message_bytes + events * OVERHEAD_BYTES
+    return max(ceil(events / MAX_BATCH_EVENTS), ceil(size / MAX_BATCH_BYTES))
 
 
 def is_full(events: int, message_bytes: int) -> bool:

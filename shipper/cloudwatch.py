@@ -27,6 +27,7 @@ from isal import igzip
 
 from shipper.answers import clock_offset_ms, translated
 from shipper.errors import Action, DeliveryError
+from spool.store import EXPIRED, TOO_NEW, TOO_OLD
 
 __all__ = ["GROUP_CLASSES", "RETENTION_DAYS", "CloudWatch", "Receipt", "configured_region"]
 
@@ -269,8 +270,8 @@ def _refused(info: dict[str, int], events: int) -> tuple[tuple[int, int, str], .
     expired = min(info.get("expiredLogEventEndIndex", 0), events)
     too_new = max(info.get("tooNewLogEventStartIndex", events), too_old, expired)
     ranges = (
-        (0, too_old, "too old"),
-        (too_old, expired, "older than the group's retention"),
-        (too_new, events, "too new"),
+        (0, too_old, TOO_OLD),
+        (too_old, expired, EXPIRED),
+        (too_new, events, TOO_NEW),
     )
     return tuple(part for part in ranges if part[0] < part[1])

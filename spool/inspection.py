@@ -21,7 +21,7 @@ from urllib.parse import quote
 from sqlite_utils import Database
 
 from spool.errors import NewerSpool, NotASpool, SpoolError, SpoolUnusable
-from spool.schema import APPLICATION_ID, VERSION, claim_driver, release_driver
+from spool.schema import APPLICATION_ID, BLOCK_IDS, VERSION, claim_driver, release_driver
 from spool.selection import Selection
 
 __all__ = ["Inspection", "Row"]
@@ -135,11 +135,39 @@ class Inspection:
         """
         Rows of the view `events`, in the order stored; with `newest` only that many, the last ones.
         """
+        if newest is None:
+            for ids in self._ranges(selection):
+                yield from self._events_within(selection, ids)
+            return
+        found: list[Row] = []
+        for ids in reversed(self._ranges(selection)):
+            if len(found) >= newest:
+                break
+            found = [*self._events_within(selection, ids, newest=newest - len(found)), *found]
+        yield from found
+
+    def _ranges(self, selection: Selection) -> list[tuple[int, int]]:
+        """
+        Where such events may lie now: (first id, last id), each a moderate number of them.
+        """
+        newest = next(self.query("SELECT coalesce(max(id), 0) AS id FROM event"))["id"]
+        condition, values = selection.extents_sql()
+        sql = f"SELECT DISTINCT block FROM extent WHERE {condition} ORDER BY block"
+        blocks = [row["block"] for row in self.query(sql, values)]
+        return [
+            (block * BLOCK_IDS, min(block * BLOCK_IDS + BLOCK_IDS - 1, newest)) for block in blocks
+        ]
+
+    def _events_within(
+        self, selection: Selection, ids: tuple[int, int], *, newest: int | None = None
+    ) -> list[Row]:
         condition, values = selection.sql()
-        sql = f"SELECT * FROM events WHERE {condition} ORDER BY id"
+        sql = (
+            f"SELECT * FROM events WHERE id BETWEEN :from_id AND :to_id AND {condition} ORDER BY id"
+        )
         if newest is not None:
             sql = f"SELECT * FROM ({sql} DESC LIMIT {newest:d}) ORDER BY id"
-        return self.query(sql, values)
+        return list(self.query(sql, {**values, "from_id": ids[0], "to_id": ids[1]}))
 
     def batches(
         self,

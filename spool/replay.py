@@ -1,52 +1,113 @@
 """
 Send again: what a selection names goes back into the queue.
 
-Comes in: a selection of events. Goes out: the same events, unsent. Always holds: an event that
-already waits or is on its way is left alone, so replaying twice sends once.
+Comes in: a selection of events, and which ages CloudWatch takes. Goes out: the same events, unsent.
+Always holds: an event that already waits or is on its way is left alone, so replaying twice sends
+once; one that would be refused for its age is left as it is, or given a new timestamp on request.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 
 import apsw
 
-from spool.queue import enqueue, runs_of
-from spool.schema import select
+from spool import extent
+from spool.piece import Ages, Piece, blocks, pieces
+from spool.queue import enqueue
+from spool.schema import BLOCK_IDS, select
 from spool.selection import Selection
 from spool.store import Store, queue_newest
 
-__all__ = ["Amount", "copy", "newest_id", "requeue", "stream_ids", "survey"]
+__all__ = ["Amount", "Restamp", "copy", "newest_id", "request_s", "requeue", "survey", "targets"]
 
-SLICE_EVENTS = 100_000
+SLICE_BLOCKS = 64
 """Put back in one transaction; between two of them the agent stores and sends."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Amount:
     """
-    How much: events, the UTF-8 bytes of their messages, and their streams.
+    How much: events and the UTF-8 bytes of their messages, by stream id, as (events, bytes).
+
+    Of the `stale` ones, refused for their age, only the number is known; likewise `unsent`, which
+    wait or are on their way already, and are counted in `streams`, too.
     """
 
-    events: int
-    bytes: int
-    streams: int
+    streams: dict[int, tuple[int, int]] = field(default_factory=dict)
+    stale: int = 0
+    unsent: int = 0
+
+    @property
+    def events(self) -> int:
+        """
+        How many.
+        """
+        return sum(events for events, _ in self.streams.values())
+
+    @property
+    def bytes(self) -> int:
+        """
+        Of their messages.
+        """
+        return sum(size for _, size in self.streams.values())
+
+    def add(self, piece: Piece, *, with_stale: bool) -> None:
+        """
+        Count a piece.
+        """
+        if piece.state == "unsent":
+            self.unsent += piece.events
+        elif piece.is_stale:
+            self.stale += piece.events
+            if not with_stale:
+                return
+        events, size = self.streams.get(piece.stream_id, (0, 0))
+        self.streams[piece.stream_id] = (events + piece.events, size + piece.bytes)
 
 
-def survey(store: Store, selection: Selection) -> Amount:
+@dataclass(frozen=True, slots=True)
+class Restamp:
     """
-    How much a selection names.
+    Give stale events the time `now_ms`, and put the old one in front of the message. What gets
+    longer than `max_message_bytes` so becomes two events.
     """
-    condition, values = selection.sql()
+
+    now_ms: int
+    max_message_bytes: int
+
+
+Tell = Callable[[int, int], None]
+
+
+def no_tell(_done: int, _total: int) -> None:
+    """
+    Nobody wants to know how far it is.
+    """
+
+
+def survey(
+    store: Store,
+    selection: Selection,
+    ages: Ages,
+    *,
+    with_stale: bool = False,
+    tell: Tell = no_tell,
+) -> Amount:
+    """
+    How much a selection names; stale events only if they are to be restamped.
+    """
+    amount = Amount()
     with store.reading() as db:
-        row = select(
-            db,
-            "SELECT count(*), total(octet_length(message)),"
-            f" count(DISTINCT log_group || ' ' || log_stream) FROM events WHERE {condition}",
-            values,
-        )[0]
-    return Amount(events=row[0], bytes=int(row[1]), streams=row[2])
+        where = blocks(db, selection)
+    for slice_ in _slices(where):
+        with store.reading() as db:
+            for piece in pieces(db, selection, slice_, ages, expired_is_stale=with_stale):
+                amount.add(piece, with_stale=with_stale)
+        tell(slice_[-1], where[-1])
+    return amount
 
 
 def newest_id(store: Store) -> int:
@@ -57,101 +118,181 @@ def newest_id(store: Store) -> int:
         return int(db.execute("SELECT coalesce(max(id), 0) FROM event").get)
 
 
-def stream_ids(store: Store, selection: Selection) -> set[int]:
+def request_s(store: Store) -> float | None:
     """
-    The streams in which a selection has events.
+    How long the last requests from this spool took on average; None where there were none.
     """
-    condition, values = selection.sql()
     with store.reading() as db:
-        rows = select(
-            db,
-            "SELECT id FROM stream WHERE (log_group, log_stream) IN"
-            f" (SELECT log_group, log_stream FROM events WHERE {condition})",
-            values,
-        )
-    return {row[0] for row in rows}
+        average: float | None = db.execute(
+            "SELECT avg(sent_at - created_at) / 1000.0 FROM (SELECT sent_at, created_at FROM batch"
+            " WHERE state = 'sent' AND attempts = 1 ORDER BY sent_at DESC LIMIT 200)"
+        ).get
+        return average
 
 
-def requeue(store: Store, selection: Selection) -> int:
+def targets(
+    store: Store, streams: Iterable[int], group: str | None, stream: str | None
+) -> dict[int, int]:
     """
-    Put the sent and rejected events of a selection back into the queue; returns how many.
+    For each of these stream ids that of the stream with another group, name or both, made if new.
+    """
+    with store.reading() as db:
+        names = {
+            row[0]: row[1:] for row in select(db, "SELECT id, log_group, log_stream FROM stream")
+        }
+    return {
+        old: store.stream_id(group or names[old][0], stream or names[old][1]) for old in streams
+    }
+
+
+def requeue(
+    store: Store,
+    selection: Selection,
+    ages: Ages,
+    *,
+    restamp: Restamp | None = None,
+    tell: Tell = no_tell,
+) -> int:
+    """
+    Put the sent and rejected events of a selection back into the queue, stale ones only with
+    `restamp`; returns how many.
 
     Durable slice by slice.
     """
-    return sum(_requeue_slice(store, selection, ids) for ids in _slices(store, selection))
+    count = 0
+    for slice_, last in _blocks_of(store, selection):
+        with store.transaction() as db:
+            chosen = [
+                piece
+                for piece in _chosen(db, selection, slice_, ages, restamp)
+                if piece.state != "unsent"
+            ]
+            for piece in chosen:
+                _requeue_piece(db, piece, restamp)
+            _uncount(db, chosen)
+            count += sum(piece.events for piece in chosen)
+        tell(slice_[-1], last)
+    return count
 
 
-def copy(store: Store, selection: Selection, *, group: str | None, stream: str | None) -> set[int]:
+def copy(
+    store: Store,
+    selection: Selection,
+    ages: Ages,
+    targets: dict[int, int],
+    *,
+    restamp: Restamp | None = None,
+    tell: Tell = no_tell,
+) -> None:
     """
-    Queue the events of a selection once more, as new events of another group, stream or both.
+    Queue the events of a selection once more, as new events of other streams: `targets` has the new
+    stream's id by the old one's, and what is of none of these was not meant.
 
-    The old ones stay as they are. Returns the ids of the streams that got some; durable slice by
-    slice.
+    The old events stay as they are. Durable slice by slice.
     """
-    slices = _slices(store, selection)
-    condition, values = selection.sql()
-    with store.reading() as db:
-        streams = select(
-            db, f"SELECT DISTINCT log_group, log_stream FROM events WHERE {condition}", values
-        )
-    targets = {
-        store.stream_id(*old): store.stream_id(group or old[0], stream or old[1]) for old in streams
-    }
-    for ids in slices:
-        _copy_slice(store, selection, ids, targets)
-    return set(targets.values())
-
-
-def _slices(store: Store, selection: Selection) -> list[tuple[int, int]]:
-    last = newest_id(store) if selection.last_id is None else selection.last_id
-    return [
-        (first, min(first + SLICE_EVENTS - 1, last)) for first in range(1, last + 1, SLICE_EVENTS)
-    ]
+    selection = replace(selection, last_id=selection.last_id or newest_id(store))
+    for slice_, last in _blocks_of(store, selection):
+        with store.transaction() as db:
+            for piece in _chosen(db, selection, slice_, ages, restamp):
+                if piece.stream_id in targets:
+                    _copy_piece(db, piece, targets[piece.stream_id], restamp)
+        tell(slice_[-1], last)
 
 
 def _chosen(
-    db: apsw.Connection, selection: Selection, ids: tuple[int, int]
-) -> list[tuple[int, int, str]]:
+    db: apsw.Connection,
+    selection: Selection,
+    within: list[int],
+    ages: Ages,
+    restamp: Restamp | None,
+) -> list[Piece]:
+    found = pieces(db, selection, within, ages, expired_is_stale=restamp is not None)
+    return [piece for piece in found if restamp or not piece.is_stale]
+
+
+def _blocks_of(store: Store, selection: Selection) -> Iterator[tuple[list[int], int]]:
     """
-    (id, stream id, state) of the selected events in a slice.
+    Slices of the blocks to look at, each with the last of all.
     """
-    condition, values = selection.sql()
-    return select(
-        db,
-        "SELECT id, (SELECT stream_id FROM event WHERE event.id = events.id), state"
-        f" FROM events WHERE id BETWEEN :first AND :last AND {condition}",
-        {**values, "first": ids[0], "last": ids[1]},
+    with store.reading() as db:
+        where = blocks(db, selection)
+    for slice_ in _slices(where):
+        yield slice_, where[-1]
+
+
+def _slices(where: list[int]) -> list[list[int]]:
+    return [where[start : start + SLICE_BLOCKS] for start in range(0, len(where), SLICE_BLOCKS)]
+
+
+def _requeue_piece(db: apsw.Connection, piece: Piece, restamp: Restamp | None) -> None:
+    ids = (piece.first_id, piece.last_id)
+    if piece.state == "rejected":
+        db.execute("DELETE FROM rejection WHERE id BETWEEN ? AND ?", ids)
+    if not (restamp and piece.is_stale):
+        enqueue(db, piece.stream_id, *ids)
+        return
+    tails = _restamp(db, *ids, restamp)
+    extent.remeasure(db, piece.stream_id, {id_ // BLOCK_IDS for id_ in ids})
+    enqueue(db, piece.stream_id, *ids)
+    _append(db, piece.stream_id, tails, restamp.now_ms)
+
+
+def _copy_piece(db: apsw.Connection, piece: Piece, target: int, restamp: Restamp | None) -> None:
+    db.execute(
+        "INSERT INTO event (stream_id, timestamp, source_id, message)"
+        " SELECT ?, timestamp, source_id, message FROM event WHERE id BETWEEN ? AND ? ORDER BY id",
+        (target, piece.first_id, piece.last_id),
     )
+    if not (restamp and piece.is_stale):
+        queue_newest(db, target, piece.events)
+        return
+    last = db.last_insert_rowid()
+    tails = _restamp(db, last - piece.events + 1, last, restamp)
+    queue_newest(db, target, piece.events)
+    _append(db, target, tails, restamp.now_ms)
 
 
-def _requeue_slice(store: Store, selection: Selection, ids: tuple[int, int]) -> int:
-    with store.transaction() as db:
-        chosen = [row for row in _chosen(db, selection, ids) if row[2] != "unsent"]
-        db.executemany("DELETE FROM rejection WHERE id = ?", [row[:1] for row in chosen])
-        for stream_id in {row[1] for row in chosen}:
-            states = {row[0]: row[2] for row in chosen if row[1] == stream_id}
-            for first, last in runs_of(list(states)):
-                enqueue(db, stream_id, first, last)
-            counts = Counter(states.values())
-            db.execute(
-                "UPDATE stream SET sent = sent - ?, rejected = rejected - ? WHERE id = ?",
-                (counts["sent"], counts["rejected"], stream_id),
-            )
-        return len(chosen)
+def _restamp(
+    db: apsw.Connection, first_id: int, last_id: int, restamp: Restamp
+) -> list[tuple[int, str]]:
+    """
+    Write the old time before each message, and set the new one. Returns (source id, text) of what
+    did not fit any more.
+    """
+    db.execute(
+        "UPDATE event SET timestamp = ?3, message = coalesce(strftime('%Y-%m-%dT%H:%M:%fZ',"
+        " timestamp / 1000.0, 'unixepoch'), timestamp) || ' ' || message"
+        " WHERE id BETWEEN ?1 AND ?2",
+        (first_id, last_id, restamp.now_ms),
+    )
+    tails = []
+    for event_id, source_id, message in select(
+        db,
+        "SELECT id, source_id, message FROM event"
+        " WHERE id BETWEEN ? AND ? AND octet_length(message) > ?",
+        (first_id, last_id, restamp.max_message_bytes),
+    ):
+        head = message.encode()[: restamp.max_message_bytes].decode(errors="ignore")
+        db.execute("UPDATE event SET message = ? WHERE id = ?", (head, event_id))
+        tails.append((source_id, message[len(head) :]))
+    return tails
 
 
-def _copy_slice(
-    store: Store, selection: Selection, ids: tuple[int, int], targets: dict[int, int]
-) -> None:
-    with store.transaction() as db:
-        # beside a running agent a stream may have its first sent event only now: it was not meant
-        chosen = [row for row in _chosen(db, selection, ids) if row[1] in targets]
-        for target in sorted(set(targets.values())):
-            copied = [(target, row[0]) for row in chosen if targets[row[1]] == target]
-            if copied:
-                db.executemany(
-                    "INSERT INTO event (stream_id, timestamp, source_id, message)"
-                    " SELECT ?, timestamp, source_id, message FROM event WHERE id = ?",
-                    copied,
-                )
-                queue_newest(db, target, len(copied))
+def _append(db: apsw.Connection, stream_id: int, texts: list[tuple[int, str]], now_ms: int) -> None:
+    for source_id, text in texts:
+        db.execute(
+            "INSERT INTO event (stream_id, timestamp, source_id, message) VALUES (?, ?, ?, ?)",
+            (stream_id, now_ms, source_id, text),
+        )
+        queue_newest(db, stream_id, 1)
+
+
+def _uncount(db: apsw.Connection, chosen: list[Piece]) -> None:
+    """
+    They are no longer sent or rejected.
+    """
+    counts: Counter[tuple[int, str]] = Counter()
+    for piece in chosen:
+        counts[piece.stream_id, piece.state] += piece.events
+    for (stream_id, state), events in counts.items():
+        db.execute(f"UPDATE stream SET {state} = {state} - ? WHERE id = ?", (events, stream_id))

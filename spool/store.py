@@ -20,7 +20,12 @@ import apsw
 from spool import extent, queue
 from spool.schema import RUN_BLOCK, claim_driver, connect, prepare_place, release_driver, select
 
-__all__ = ["Batch", "Chunk", "Event", "Store", "Waiting"]
+__all__ = ["EXPIRED", "TOO_NEW", "TOO_OLD", "Batch", "Chunk", "Event", "Store", "Waiting"]
+
+TOO_OLD = "too old"
+TOO_NEW = "too new"
+EXPIRED = "older than the group's retention"
+"""Why events are rejected for their age."""
 
 Event = tuple[int, int, int, str]
 """(stream id, timestamp in ms since the epoch, source id, message of at least one character)."""
@@ -281,7 +286,7 @@ class Store:
             db.executemany(
                 "INSERT INTO rejection (id, reason) VALUES (?, ?)",
                 [
-                    (event_id, "too old" if timestamp < oldest_ms else "too new")
+                    (event_id, TOO_OLD if timestamp < oldest_ms else TOO_NEW)
                     for timestamp, event_id in outside
                 ],
             )
@@ -396,7 +401,7 @@ def _insert_events(db: apsw.Connection, chunk: Chunk) -> None:
 
 def queue_newest(db: apsw.Connection, stream_id: int, count: int) -> None:
     """
-    Queue the `count` events, all of one stream, that this transaction has just inserted.
+    Queue the `count` events, all of one stream, that this transaction has inserted last.
     """
     last = db.last_insert_rowid()
     queue.enqueue(db, stream_id, last - count + 1, last)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -115,9 +115,36 @@ def test_a_dry_run_says_how_much_and_sends_nothing(
     done = replay(spool_to_change.db, endpoint, "--dry-run", "--group", "app", "--state", "sent")
     size = sum(len(message) for message in spool_to_change.sent)
     assert done.returncode == 0
-    assert done.stderr == f"would send 5 events of 2 streams, {size} B\n"
+    assert done.stderr == (
+        f"would send 5 events of 2 streams, {size} B, in 2 requests: about 1 s\n"
+    )
     assert endpoint.calls == []
     assert status(spool_to_change.db) == before
+
+
+def test_what_cloudwatch_would_refuse_for_its_age_is_told_and_left(
+    spool_to_change: Any, endpoint: Endpoint
+) -> None:
+    done = replay(spool_to_change.db, endpoint, "--state", "rejected")
+    assert "not sent: 1 event older than 14 days" in done.stderr
+    assert "--restamp" in done.stderr
+    assert endpoint.calls == []
+
+
+def test_restamped_it_is_sent_with_the_present_time_and_the_original_in_front(
+    spool_to_change: Any, endpoint: Endpoint
+) -> None:
+    done = replay(spool_to_change.db, endpoint, "--state", "rejected", "--restamp")
+    assert done.returncode == 0, done.stderr
+    [((group, stream, message), count)] = arrived(endpoint).items()
+    assert count == 1
+    original, text = message.split(" ", 1)
+    assert text == spool_to_change.rejected
+    assert datetime.fromisoformat(original) < datetime.now(UTC) - timedelta(days=14)
+    [(timestamp, _)] = endpoint.events(group, stream)
+    assert abs(timestamp / 1000 - datetime.now(UTC).timestamp()) < 60
+    assert status(spool_to_change.db)["rejected"] == 0
+    assert spool("check", "--db", spool_to_change.db).returncode == 0
 
 
 def test_another_group_and_stream_get_a_copy_and_the_old_ones_stay(

@@ -2,6 +2,7 @@
 What leaves the spool, and above all what does not.
 """
 
+from spool.piece import Ages
 from spool.replay import requeue
 from spool.retention import prune
 from spool.selection import Selection
@@ -49,7 +50,7 @@ def test_unsent_and_rejected_events_stay_however_old_they_are(desk):
 
 def test_an_event_that_waits_again_stays(desk):
     sent_hours_ago(desk, 30, (1, "replayed"), (2, "not replayed"), (3, "newest"))
-    requeue(desk.store, Selection(until_ms=2))
+    requeue(desk.store, Selection(until_ms=2), Ages(0, 2**62))
     assert prune(desk.store, sent_before_ms=desk.now_ms) == 1
     assert kept(desk) == ["replayed", "newest"]
     batch = desk.take()

@@ -26,6 +26,7 @@ from hypothesis.stateful import (
 
 from spool import queue, replay
 from spool.audit import audit
+from spool.piece import Ages
 from spool.queue import Limits
 from spool.retention import prune
 from spool.selection import Selection
@@ -453,6 +454,9 @@ def small_limits():
     return Limits(pack=pack, fit=fit)
 
 
+EVER = Ages(0, 2**62)
+
+
 class Life(RuleBasedStateMachine):
     """
     A store, and beside it what it should hold: events as dictionaries, batches as lists of ids.
@@ -644,7 +648,7 @@ class Life(RuleBasedStateMachine):
             for key in self.events
             if self.selects(selection, key) and self.events[key]["state"] in ("sent", "rejected")
         ]
-        assert replay.requeue(self.store, selection) == len(chosen)
+        assert replay.requeue(self.store, selection, EVER) == len(chosen)
         for key in chosen:
             self.events[key]["state"] = "queued"
 
@@ -652,8 +656,10 @@ class Life(RuleBasedStateMachine):
     @rule(selection=SELECTIONS)
     def copy(self, selection):
         chosen = [key for key in self.events if self.selects(selection, key)]
-        targets = replay.copy(self.store, selection, group=None, stream=COPIES)
-        assert len(targets) == bool(chosen)
+        chosen = replay.survey(self.store, selection, EVER)
+        targets = replay.targets(self.store, chosen.streams, None, COPIES)
+        replay.copy(self.store, selection, EVER, targets)
+        assert len(set(targets.values())) == bool(chosen)
         for key in chosen:
             self.new_event(COPIES, self.events[key]["timestamp"], self.events[key]["message"])
 
@@ -725,7 +731,6 @@ class Life(RuleBasedStateMachine):
 
 def test_whatever_happens_in_whatever_order_every_event_is_where_it_should_be(monkeypatch):
     monkeypatch.setattr(queue, "RUN_EVENTS", 4)
-    monkeypatch.setattr(replay, "SLICE_EVENTS", 9)
     run_state_machine_as_test(
         Life,
         settings=settings(
