@@ -656,8 +656,8 @@ class Life(RuleBasedStateMachine):
     @rule(selection=SELECTIONS)
     def copy(self, selection):
         chosen = [key for key in self.events if self.selects(selection, key)]
-        chosen = replay.survey(self.store, selection, EVER)
-        targets = replay.targets(self.store, chosen.streams, None, COPIES)
+        amount = replay.survey(self.store, selection, EVER)
+        targets = replay.targets(self.store, amount.streams, None, COPIES)
         replay.copy(self.store, selection, EVER, targets)
         assert len(set(targets.values())) == bool(chosen)
         for key in chosen:
