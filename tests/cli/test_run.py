@@ -543,14 +543,13 @@ def test_without_a_source_it_ships_what_is_put(
     assert endpoint.streams() == {("g", "s")}
 
 
+@pytest.mark.parametrize("umask", [0o000, 0o077, 0o277])
 def test_files_are_for_their_owner_only_whatever_the_umask(
-    endpoint: Endpoint, tmp_path: Path, containers: Path
+    endpoint: Endpoint, tmp_path: Path, containers: Path, umask: int
 ) -> None:
     db = tmp_path / "new" / "deep" / "spool.db"
     LogWriter(containers, WEB, "web").write("one")
-    with no_umask():
-        agent = Agent(tmp_path / "log" / "x", containers, {}, options=["--help"])
-        agent.process.wait()
+    with umask_of(umask):
         run = ("run", ROUTE, "--once", "--db", db, "--containers-dir", containers)
         done = spool(*run, environment=endpoint.environment())
         assert done.returncode == 0, done.stderr
@@ -561,12 +560,13 @@ def test_files_are_for_their_owner_only_whatever_the_umask(
             assert agent.stop() == 0
     assert {"spool.db", "spool.db-wal", "spool.db-shm", "spool.db.lock"} <= modes.keys()
     assert set(modes.values()) == {0o600}, modes
-    assert db.parent.stat().st_mode & 0o777 == 0o700
+    made = (tmp_path / "new", tmp_path / "new" / "deep")
+    assert [folder.stat().st_mode & 0o777 for folder in made] == [0o700, 0o700]
 
 
 @contextmanager
-def no_umask() -> Iterator[None]:
-    before = os.umask(0)
+def umask_of(umask: int) -> Iterator[None]:
+    before = os.umask(umask)
     try:
         yield
     finally:
