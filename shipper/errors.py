@@ -2,10 +2,11 @@
 What can go wrong in this package.
 
     ShipperError
-    └── RouteError      a route or a setting that cannot be meant: the operator mends it
+    ├── RouteError      a route or a setting that cannot be meant: the operator mends it
+    └── CannotListen    the address of --metrics is taken, or not this host's
 """
 
-__all__ = ["RouteError", "ShipperError"]
+__all__ = ["CannotListen", "RouteError", "ShipperError"]
 
 
 class ShipperError(Exception):
@@ -20,4 +21,10 @@ class RouteError(ShipperError):
 
     The message is one line that says what is wrong, where it was read and what to do about it. It
     is made for the terminal, where it comes with exit code 2.
+    """
+
+
+class CannotListen(ShipperError):
+    """
+    There can be no server at an address; nothing was started. One line, as above, exit code 1.
     """
