@@ -20,16 +20,9 @@ def make_folder(path: Path) -> None:
     """
     See that a folder is there, and those above it. Raises OSError.
     """
-    try:
-        path.mkdir(FOLDER_MODE)
-    except FileNotFoundError:
-        make_folder(path.parent)
-        make_folder(path)
-    except FileExistsError:
-        if not path.is_dir():
-            raise
-    else:
-        path.chmod(FOLDER_MODE)  # a umask may have taken more than it should
+    for folder in (*reversed(path.parents), path):
+        if not folder.is_dir():
+            _make(folder)
 
 
 def open_file(path: Path) -> int:
@@ -50,3 +43,13 @@ def is_open_to_all(path: Path) -> bool:
     Whether every user of the host may read or write a file. (A group may be there on purpose.)
     """
     return bool(path.stat().st_mode & 0o006)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(FOLDER_MODE)
+    except FileExistsError:  # by another process, just now?
+        if not folder.is_dir():
+            raise
+    else:
+        folder.chmod(FOLDER_MODE)  # a umask may have taken more than it should
