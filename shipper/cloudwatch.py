@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import enum
 import logging
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +32,7 @@ from botocore.parsers import ResponseParserError
 from isal import igzip
 
 from shipper.errors import ShipperError
+from shipper.redaction import redacted
 
 __all__ = ["Action", "CloudWatch", "DeliveryError", "Receipt", "configured_region"]
 
@@ -56,10 +56,6 @@ class Action(enum.Enum):
     OPERATOR = "send it again now and then: somebody has to act"
     REFUSE = "never send it again unchanged"
 
-
-MAX_ERROR_LENGTH = 300
-_QUOTED_VALUE = re.compile(r"Value '.*?'(?= at ')", re.DOTALL)
-"""The service's validation errors quote what was wrong: that may be a message."""
 
 ACTIONS = {
     "ResourceNotFoundException": Action.CREATE,
@@ -263,19 +259,20 @@ def _translated(operation: str) -> Iterator[None]:
         name = type(error).__name__
         is_local = "Credential" in name or "Profile" in name or "Token" in name
         action = Action.OPERATOR if is_local else Action.WAIT
-        raise DeliveryError(f"{operation}: {name}: {error}", action, is_general=True) from error
+        text = f"{operation}: {name}: {redacted(str(error))}"
+        raise DeliveryError(text, action, is_general=True) from error
 
 
 def _from_answer(operation: str, error: ClientError) -> DeliveryError:
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     code = str(error.response["Error"].get("Code", status))
-    text = _QUOTED_VALUE.sub("Value", str(error.response["Error"].get("Message", "")))
+    text = redacted(str(error.response["Error"].get("Message", "")))
     action = ACTIONS.get(code, Action.WAIT)
     if action is Action.REFUSE and status >= 500:
         action = Action.WAIT
     is_general = action in (Action.WAIT, Action.RENEW) or code == "UnrecognizedClientException"
     return DeliveryError(
-        f"{operation}: {code}: {' '.join(text.split())[:MAX_ERROR_LENGTH]}",
+        f"{operation}: {redacted(code)}: {text}",
         action,
         is_general=is_general,
     )

@@ -16,6 +16,7 @@ from time import monotonic
 import orjson
 
 from shipper.backoff import Backoff
+from shipper.redaction import without_secrets
 from shipper.sources.doorbells import Doorbells
 from shipper.sources.engine_container import EngineContainer, World
 from shipper.sources.engine_wire import ContainerGone, EngineUnavailable, Opened
@@ -208,7 +209,8 @@ class Watch:
 
     def _say_away(self, error: EngineUnavailable) -> None:
         if not self._is_away and not self._is_closed.is_set():
-            log.warning("no engine at %s: %s", self._world.engine.base_url, error)
+            where = without_secrets(self._world.engine.base_url)
+            log.warning("no engine at %s: %s", where, without_secrets(str(error)))
         self._is_away = True
 
     # --- the reading threads ----------------------------------------------------------------
