@@ -564,6 +564,19 @@ def test_files_are_for_their_owner_only_whatever_the_umask(
     assert [folder.stat().st_mode & 0o777 for folder in made] == [0o700, 0o700]
 
 
+@pytest.mark.parametrize(("mode", "is_told"), [(0o644, True), (0o640, False), (0o600, False)])
+def test_a_file_made_before_keeps_its_mode_and_one_open_to_all_is_told_of(
+    endpoint: Endpoint, db: Path, containers: Path, mode: int, is_told: bool
+) -> None:
+    run_once(db, containers, endpoint)
+    db.chmod(mode)
+    with Agent(db, containers, endpoint.environment()) as agent:
+        agent.wait_started()
+        assert agent.stop() == 0
+    assert db.stat().st_mode & 0o777 == mode
+    assert ("by every user of this host" in agent.log.read_text()) == is_told
+
+
 @contextmanager
 def umask_of(umask: int) -> Iterator[None]:
     before = os.umask(umask)
