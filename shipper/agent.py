@@ -23,6 +23,7 @@ from shipper.batch import OVERHEAD_BYTES
 from shipper.capture import Source, capture
 from shipper.cloudwatch import CloudWatch
 from shipper.collecting import Chooser
+from shipper.errors import ShipperError
 from shipper.health import Health, noting_deaths
 from shipper.naming import Namer
 from shipper.sources.intake import Intake
@@ -80,7 +81,7 @@ def run(settings: Settings) -> bool:
     """
     Collect and ship until SIGTERM or SIGINT, or with `once` until what is there was shipped.
 
-    Returns False where events are left that were to be sent. Raises `SpoolError`, `CannotListen`.
+    Returns False where events are left that were to be sent. Raises `SpoolError`, `ShipperError`.
     """
     _allow_many_files()
     with ExitStack() as parts:
@@ -143,7 +144,7 @@ class _Agent:
         self._uploader.finish(0 if self._settings.once else STOP_BUDGET_S / 2)
         log.info("stopped")
         if self._failed:
-            raise RuntimeError("collecting failed; see the log")
+            raise ShipperError("collecting failed; see the log")
         return delivered
 
     def _ship(self) -> bool:

@@ -577,6 +577,23 @@ def test_a_file_made_before_keeps_its_mode_and_one_open_to_all_is_told_of(
     assert ("by every user of this host" in agent.log.read_text()) == is_told
 
 
+def test_a_bug_while_collecting_is_in_the_log_and_ends_the_agent_in_one_line(
+    endpoint: Endpoint, db: Path, containers: Path
+) -> None:
+    LogWriter(containers, WEB, "web").write("one")
+    run_once(db, containers, endpoint)
+    with closing(sqlite3.connect(db)) as file, file:
+        file.execute("UPDATE checkpoint SET position = 'damaged'")
+    done = spool(
+        *("run", ROUTE, "--db", db, "--containers-dir", containers, "--log-format", "json"),
+        environment=endpoint.environment(),
+    )
+    assert done.returncode == 1
+    *records, last = done.stderr.splitlines()
+    assert "collecting failed" in [json.loads(record)["message"] for record in records]
+    assert last == "spool: collecting failed; see the log"
+
+
 @contextmanager
 def umask_of(umask: int) -> Iterator[None]:
     before = os.umask(umask)
