@@ -10,6 +10,7 @@ import click
 
 from cli.errors import FAILED
 from cli.options import db_option
+from cli.output import printable
 from spool.audit import audit
 from spool.store import Store
 
@@ -29,7 +30,7 @@ def command(*, db: Path) -> int:
     with Store(db, create=False) as store:
         findings = audit(store)
     for finding in findings:
-        click.echo(finding)
+        click.echo(printable(finding))
     if findings:
         return FAILED
     click.echo("sound: every event is accounted for")

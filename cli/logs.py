@@ -1,5 +1,9 @@
 """
 The agent's own log, on stderr.
+
+Comes in: records of ours and of libraries. Goes out: text, or a JSON object a line. Always holds:
+whatever containers are called and exceptions say, a record cannot look like two, steer a terminal,
+fill the disk or tell a password.
 """
 
 from __future__ import annotations
@@ -9,7 +13,15 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from shipper.redaction import without_secrets
+
 __all__ = ["set_up_logs"]
+
+MAX_CHARS = 4_000
+"""Of a message; names come from containers, and may be long."""
+
+MAX_TRACE_CHARS = 20_000
+"""Of an exception: its end, where it says what happened."""
 
 
 def set_up_logs(log_format: str, *, debug: bool) -> None:
@@ -27,8 +39,9 @@ def set_up_logs(log_format: str, *, debug: bool) -> None:
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        line = f"{_time(record)} {record.levelname.lower()} {_one_line(record.getMessage())}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        line = f"{_time(record)} {record.levelname.lower()} {_spelled(_message(record))}"
+        trace = _trace(self, record).splitlines()
+        return "\n".join([line, *(f"    {_spelled(part)}" for part in trace)])
 
 
 class _Json(logging.Formatter):
@@ -37,11 +50,11 @@ class _Json(logging.Formatter):
             "time": _time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _message(record),
         }
         if record.exc_info:
-            fields["exception"] = self.formatException(record.exc_info)
-        return json.dumps(fields)
+            fields["exception"] = _trace(self, record)
+        return json.dumps(fields).replace("\x7f", "\\u007f")
 
 
 def _time(record: logging.LogRecord) -> str:
@@ -49,8 +62,26 @@ def _time(record: logging.LogRecord) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _one_line(text: str) -> str:
+def _message(record: logging.LogRecord) -> str:
+    text = without_secrets(record.getMessage())
+    return text if len(text) <= MAX_CHARS else f"{text[:MAX_CHARS]}…"
+
+
+def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    if not record.exc_info:
+        return ""
+    return without_secrets(formatter.formatException(record.exc_info))[-MAX_TRACE_CHARS:]
+
+
+def _spelled(text: str) -> str:
     """
-    Names come from containers: what would end the line, or move the cursor, is spelled out.
+    What would end the line, or move the cursor, is spelled out.
     """
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"

@@ -144,9 +144,9 @@ def _tell_known(error: Exception) -> int:
     if apsw and isinstance(error, apsw.Error):
         click.echo(f"spool: the spool cannot be written: {error}", err=True)
         return FAILED
-    if shipper_errors and isinstance(error, shipper_errors.RouteError):
+    if shipper_errors and isinstance(error, shipper_errors.ShipperError):
         click.echo(f"spool: {error}", err=True)
-        return USAGE
+        return USAGE if isinstance(error, shipper_errors.RouteError) else FAILED
     if isinstance(error, OSError) and error.strerror:  # stdout is a full disk, say
         _write_no_more()
         where = f"{error.filename}: " if error.filename else ""

@@ -5,6 +5,7 @@ Options that several commands share.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from spool.selection import STATES
 
 __all__ = [
     "MAX_ROWS",
+    "Address",
     "Duration",
     "Moment",
     "Name",
@@ -35,6 +37,13 @@ FORMATS = ("text", "table", "json", "jsonl", "csv")
 
 MAX_ROWS = 2**63 - 1
 """What SQLite can count to: the largest id, and the most rows."""
+
+LOOPBACK = "127.0.0.1"
+MAX_PORT = 65_535
+
+_ADDRESS = re.compile(
+    r"(?:(?:\[(?P<inner>[0-9A-Fa-f:.%a-z]+)\]|(?P<host>[A-Za-z0-9._-]*)):)?(?P<port>[0-9]{1,5})"
+)
 
 _SIZE_UNITS = {
     "": 1,
@@ -150,6 +159,27 @@ class Size(click.ParamType[int]):
         if size_bytes < 1:
             self.fail(f"{value!r} is no size; write it as 512KiB, 1MiB or 1000000", param, ctx)
         return size_bytes
+
+
+class Address(click.ParamType[tuple[str, int]]):
+    """
+    `9090`, `:9090`, `10.0.0.5:9090`, `[::1]:9090`. Without a host it is this one's loopback.
+    """
+
+    name = "host:port"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        if isinstance(value, tuple):
+            return value
+        found = _ADDRESS.fullmatch(value.strip())
+        port = int(found["port"]) if found else MAX_PORT + 1
+        if not found or port > MAX_PORT:
+            self.fail(
+                f"{value!r} is no address; write it as 9090, 0.0.0.0:9090 or [::1]:9090", param, ctx
+            )
+        return found["inner"] or found["host"] or LOOPBACK, port
 
 
 class Name(click.ParamType[str]):

@@ -44,7 +44,14 @@ TIME_COLUMNS = ("time", "created_at", "sent_at", "oldest_unsent", "last_delivery
 
 BAR_STYLES = ("cyan", "blue", "yellow", "green")
 
-_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code != 9}
+_CONTROLS = (*range(0x20), *range(0x7F, 0xA0))
+_TURNS = (0x61C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+"""What ends a line, or turns the text around it, so that it reads as something else."""
+
+_ESCAPES = {code: f"\\x{code:02x}" for code in _CONTROLS if code != 9}
+_ESCAPES |= {code: f"\\u{code:04x}" for code in _TURNS}
+_JSON_ESCAPES = {code: f"\\u{code:04x}" for code in (*_CONTROLS[0x20:], *_TURNS)}
+"""For JSON with its letters left as they are; it spells out those below 0x20 itself."""
 
 
 def write_rows(
@@ -67,7 +74,8 @@ def write_rows(
         click.echo(json.dumps([_picked(row, columns) for row in rows], indent=2, default=repr))
     elif chosen == "jsonl":
         for row in rows:
-            click.echo(json.dumps(_picked(row, columns), ensure_ascii=False, default=repr))
+            line = json.dumps(_picked(row, columns), ensure_ascii=False, default=repr)
+            click.echo(line.translate(_JSON_ESCAPES))
     elif chosen == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(columns)

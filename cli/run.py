@@ -12,7 +12,7 @@ import click
 
 from cli.errors import SOME_UNSENT, WrongUsage
 from cli.logs import set_up_logs
-from cli.options import Duration, Size, containers_dir_option, db_option, source_option
+from cli.options import Address, Duration, Size, containers_dir_option, db_option, source_option
 from cli.rules import make_chooser, make_namer
 from shipper.agent import Settings, run
 from shipper.batch import MAX_BATCH_BYTES
@@ -107,6 +107,13 @@ class RetentionDays(click.ParamType[int]):
     show_default=True,
     help="Split longer lines into events of at most this; CloudWatch counts 26 bytes more a line.",
 )
+@click.option(
+    "--metrics",
+    envvar="SPOOL_METRICS",
+    type=Address(),
+    metavar="HOST:PORT",
+    help="Serve /metrics (Prometheus) and /healthz there; without HOST to this host alone.",
+)
 @click.option("--once", is_flag=True, help="Collect what is there, ship it, exit.")
 @click.option(
     "--log-format",
@@ -131,6 +138,7 @@ def command(
     multiline: str | None,
     keep_blank: bool,
     max_event_bytes: int,
+    metrics: tuple[str, int] | None,
     once: bool,
     log_format: str,
 ) -> int:
@@ -172,5 +180,6 @@ def command(
         multiline=rule_from(multiline, os.environ),
         keep_blank=keep_blank,
         max_event_bytes=max_event_bytes,
+        metrics=metrics,
     )
     return 0 if run(settings) else SOME_UNSENT

@@ -11,8 +11,11 @@ import logging
 import resource
 import threading
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import apsw
 
@@ -20,15 +23,22 @@ from shipper.batch import OVERHEAD_BYTES
 from shipper.capture import Source, capture
 from shipper.cloudwatch import CloudWatch
 from shipper.collecting import Chooser
+from shipper.errors import ShipperError
+from shipper.health import Health, noting_deaths
 from shipper.naming import Namer
 from shipper.sources.intake import Intake
 from shipper.sources.json_file import JsonFileSource
 from shipper.sources.multiline import MultilineRule
 from shipper.stopping import Stop, stopping_on_signals
-from shipper.upload import Uploader, now_ms
+from shipper.upload import Endpoint, Uploader, now_ms
 from spool.lock import ShipperLock
+from spool.place import is_open_to_all
 from spool.retention import prune
 from spool.store import Store
+from spool.vitals import Vitals
+
+if TYPE_CHECKING:
+    from shipper.telemetry import Telemetry
 
 __all__ = ["Settings", "run"]
 
@@ -65,27 +75,40 @@ class Settings:
     multiline: MultilineRule | None
     keep_blank: bool
     max_event_bytes: int
+    metrics: tuple[str, int] | None
+    """Host and port of the pages for monitors."""
 
 
 def run(settings: Settings) -> bool:
     """
     Collect and ship until SIGTERM or SIGINT, or with `once` until what is there was shipped.
 
-    Returns False where events are left that were to be sent. Raises `SpoolError`.
+    Returns False where events are left that were to be sent. Raises `SpoolError`, `ShipperError`.
     """
     _allow_many_files()
-    with ShipperLock(settings.db), Store(settings.db) as store, stopping_on_signals() as stop:
-        cloudwatch = CloudWatch(
+    with ExitStack() as parts:
+        telemetry = parts.enter_context(_listen(settings.metrics)) if settings.metrics else None
+        parts.enter_context(ShipperLock(settings.db))
+        store = parts.enter_context(Store(settings.db))
+        if telemetry:
+            parts.callback(telemetry.close)  # before the store
+        if is_open_to_all(settings.db):
+            log.warning("%s can be read or written by every user of this host", settings.db)
+        stop = parts.enter_context(stopping_on_signals())
+        deaths = parts.enter_context(noting_deaths())
+        endpoint: Endpoint = CloudWatch(
             settings.region,
             connections=settings.concurrency,
             use_gzip=settings.use_gzip,
             retention_days=settings.retention_days,
             group_class=settings.group_class,
         )
+        if telemetry:
+            endpoint = telemetry.measured(endpoint)
         uploader = Uploader(
-            store, cloudwatch, delay_s=settings.delay_s, concurrency=settings.concurrency
+            store, endpoint, delay_s=settings.delay_s, concurrency=settings.concurrency
         )
-        return _Agent(settings, store, uploader, stop).run()
+        return _Agent(settings, store, uploader, stop).run(telemetry, deaths)
 
 
 class _Agent:
@@ -104,15 +127,20 @@ class _Agent:
         for source in self._sources:
             stop.wakes(source.wake)
 
-    def run(self) -> bool:
+    def run(self, telemetry: Telemetry | None, deaths: Sequence[str]) -> bool:
         self._uploader.start()
         captures = [
             threading.Thread(target=self._capture, args=[source], name="capture", daemon=True)
             for source in self._sources
         ]
-        threading.Thread(target=self._prune, name="prune", daemon=True).start()
-        for thread in captures:
+        pruning = threading.Thread(target=self._prune, name="prune", daemon=True)
+        for thread in (pruning, *captures):
             thread.start()
+        if telemetry:
+            lasting = [pruning] if self._settings.once else [pruning, *captures]
+            vitals = Vitals(self._store)
+            health = Health(vitals, self._stop.event, threads=lasting, deaths=deaths)
+            telemetry.start(vitals, health)
         log.info("started")
         delivered = self._ship_once(captures) if self._settings.once else self._ship()
         self._stop.set()
@@ -122,7 +150,7 @@ class _Agent:
         self._uploader.finish(0 if self._settings.once else STOP_BUDGET_S / 2)
         log.info("stopped")
         if self._failed:
-            raise RuntimeError("collecting failed; see the log")
+            raise ShipperError("collecting failed; see the log")
         return delivered
 
     def _ship(self) -> bool:
@@ -151,11 +179,23 @@ class _Agent:
             self._stop.set()
 
     def _prune(self) -> None:
+        failed = False
         while not self._stop.event.wait(PRUNE_EVERY_S):
             try:
                 prune(self._store, sent_before_ms=now_ms() - self._settings.keep_ms)
             except apsw.Error as error:
-                log.error("cannot prune the spool: %s", error)
+                if not failed:
+                    log.error("cannot prune the spool: %s", error)
+                failed = True
+            else:
+                failed = False
+
+
+def _listen(address: tuple[str, int]) -> Telemetry:
+    # what this takes, those who ask for no metrics do not pay
+    from shipper.telemetry import Telemetry  # noqa: PLC0415
+
+    return Telemetry(address)
 
 
 def _make_sources(settings: Settings, store: Store) -> list[Source]:

@@ -8,7 +8,6 @@ message, a credential or an environment value.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.parsers import ResponseParserError
 
 from shipper.errors import Action, DeliveryError
+from shipper.redaction import redacted, without_secrets
 
 __all__ = ["ACTIONS", "clock_offset_ms", "translated"]
 
@@ -114,18 +114,8 @@ LOCAL_TROUBLE = (
 )
 """This host's AWS configuration does not do: somebody has to mend it."""
 
-MAX_ERROR_LENGTH = 300
-
-_QUOTED_VALUE = re.compile(r"Value '.*?'(?= at ')", re.DOTALL)
-"""The service's validation errors quote what was wrong: that may be a message."""
-
-_CANONICAL = re.compile(r"The Canonical String .*", re.DOTALL)
-"""What was signed, headers and all, as some endpoints give it back."""
-
-_USER_INFO = re.compile(r"(?<=://)[^/\s@]+@")
-"""Name and password in the URL of a proxy or an endpoint."""
-
-_NAMES = ("logGroupName", "logStreamName")
+_NAMES = ("at 'logGroupName'", "at 'logStreamName'")
+"""So the service tells that a name is illegal."""
 
 SKEW_WORTH_SAYING_S = 60
 """The service refuses signatures from five minutes on."""
@@ -158,7 +148,7 @@ def clock_offset_ms(headers: dict[str, str]) -> int | None:
 
 
 def _without_answer(operation: str, error: Exception, action: Action) -> DeliveryError:
-    text = f"{operation}: {type(error).__name__}: {_cleaned(str(error))}"
+    text = f"{operation}: {type(error).__name__}: {redacted(str(error))}"
     return DeliveryError(text, action, is_general=True)
 
 
@@ -170,7 +160,7 @@ def _from_answer(operation: str, error: ClientError) -> DeliveryError:
     action, is_general = _sort(operation, error.operation_name, code, metadata, text)
     skew = _skew(metadata) if action is Action.RENEW else ""
     return DeliveryError(
-        f"{operation}: {code or metadata.get('HTTPStatusCode')}: {skew}{_cleaned(text)}",
+        f"{operation}: {redacted(code) or metadata.get('HTTPStatusCode')}: {skew}{redacted(text)}",
         action,
         is_general=is_general,
     )
@@ -186,7 +176,7 @@ def _sort(
     if action is Action.REFUSE:
         if status >= 500:
             return (Action.WAIT, ALL)
-        if operation != "PutLogEvents" or any(name in text for name in _NAMES):
+        if operation != "PutLogEvents" or any(name in without_secrets(text) for name in _NAMES):
             return (Action.OPERATOR, STREAM)  # no event is to blame
     return (action, is_general)
 
@@ -206,12 +196,3 @@ def _skew(metadata: dict[str, Any]) -> str:
         return ""
     direction = "behind" if offset_ms > 0 else "ahead of"
     return f"this host's clock is {abs(offset_ms) // 1000:,} s {direction} the service's; set it. "
-
-
-def _cleaned(text: str) -> str:
-    """
-    One line, not too long, without what it quotes.
-    """
-    for pattern, instead in ((_QUOTED_VALUE, "Value"), (_CANONICAL, ""), (_USER_INFO, "")):
-        text = pattern.sub(instead, text)
-    return " ".join(text.split())[:MAX_ERROR_LENGTH]

@@ -87,7 +87,7 @@ def _why_not(container: Container, route: Route, own_id: str | None) -> str | No
         return "its environment has LOGSPOUT=ignore"
     for label, value in route.exclude_labels:
         if container.labels.get(label, "\0").lower() == value.lower():
-            return f"its label {label} is {value} (EXCLUDE_LABEL)"
+            return f"its label {label} has the value that EXCLUDE_LABEL names"
     return _why_filtered(container, route)
 
 

@@ -142,6 +142,7 @@ class Metadata:
         self._lock = threading.Lock()  # held through a lookup: one at a time, the others wait
         self._found: dict[str, str] = {}
         self._silent_until_s: float | None = None
+        self._has_told = False
 
     def instance_id(self) -> str | None:
         """
@@ -176,7 +177,9 @@ class Metadata:
             problem = type(exc).__name__
         if len(self._found) < len(_LEGAL):
             self._silent_until_s = self._clock() + FAILURE_KEPT_S
-            _LOG.warning("EC2 metadata not found (%s); outside EC2 set NOEC2", problem)
+            if not self._has_told:
+                _LOG.warning("EC2 metadata not found (%s); outside EC2 set NOEC2", problem)
+            self._has_told = True
 
     def _fetch(self, service: "_Service") -> None:
         token = service.token(v1_allowed=self._v1_allowed)

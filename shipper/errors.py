@@ -3,6 +3,7 @@ What can go wrong in this package.
 
     ShipperError
     ├── RouteError      a route or a setting that cannot be meant: the operator mends it
+    ├── CannotListen    the address of --metrics is taken, or not this host's
     └── DeliveryError   a request to CloudWatch did not succeed; it says what to do next
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import enum
 
-__all__ = ["Action", "DeliveryError", "RouteError", "ShipperError"]
+__all__ = ["Action", "CannotListen", "DeliveryError", "RouteError", "ShipperError"]
 
 
 class Action(enum.Enum):
@@ -38,6 +39,12 @@ class RouteError(ShipperError):
 
     The message is one line that says what is wrong, where it was read and what to do about it. It
     is made for the terminal, where it comes with exit code 2.
+    """
+
+
+class CannotListen(ShipperError):
+    """
+    There can be no server at an address; nothing was started. One line, as above, exit code 1.
     """
 
 

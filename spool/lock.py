@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from spool.errors import SpoolHeld, SpoolUnusable
+from spool.place import make_folder, open_file
 
 __all__ = ["ShipperLock", "holder"]
 
@@ -34,9 +35,8 @@ class ShipperLock:
 
     def __init__(self, spool: Path) -> None:
         try:
-            spool.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-            self._descriptor = os.open(_lock_path(spool), flags, 0o600)
+            make_folder(spool.parent)
+            self._descriptor = open_file(_lock_path(spool))
         except OSError as error:
             raise _unwritable(spool, error) from error
         try:

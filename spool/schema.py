@@ -27,6 +27,7 @@ from typing import Any, Literal
 import apsw
 
 from spool.errors import NewerSpool, NotASpool, SpoolUnusable, TwoDrivers
+from spool.place import make_folder, open_file
 
 __all__ = [
     "BLOCK_IDS",
@@ -246,8 +247,8 @@ def prepare_place(path: Path, *, create: bool) -> None:
         if path.is_dir():
             raise SpoolUnusable(f"{path}: is a folder; give the path of a file with --db")
         if create and not path.exists():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            make_folder(path.parent)
+            os.close(open_file(path))
         path.stat()
     except FileNotFoundError as error:
         raise SpoolUnusable(

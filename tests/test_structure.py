@@ -29,6 +29,7 @@ HOMES = {
     "isal": ("shipper/cloudwatch.py", "shipper/sources/files.py"),
     "moto": ("cli/demo.py", "cli/demo_parts/*"),
     "orjson": ("shipper/*",),
+    "prometheus_client": ("shipper/metrics.py",),
     "requests": ("shipper/sources/engine_api.py",),  # the errors that docker lets through
     "rich": ("cli/output.py",),
     "sqlite_utils": ("spool/inspection.py",),

@@ -123,6 +123,9 @@ class EngineContainer:
             self._is_collected = False
             self.close()
             return None
+        except Exception:
+            self.is_stale = True  # what could not be learnt or stored now is asked for again
+            raise
         finally:
             if self._bell and not self._bell.has_ended:
                 self._arm(self._bell)

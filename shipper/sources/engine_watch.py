@@ -16,6 +16,7 @@ from time import monotonic
 import orjson
 
 from shipper.backoff import Backoff
+from shipper.redaction import without_secrets
 from shipper.sources.doorbells import Doorbells
 from shipper.sources.engine_container import EngineContainer, World
 from shipper.sources.engine_wire import ContainerGone, EngineUnavailable, Opened
@@ -59,6 +60,7 @@ class Watch:
         self._was_listed = False
         self._is_closed = threading.Event()
         self._is_away = False
+        self._troubled: set[str] = set()
         self._threads = [
             threading.Thread(target=self._watch, name="engine-watch", daemon=True),
             *(
@@ -208,7 +210,8 @@ class Watch:
 
     def _say_away(self, error: EngineUnavailable) -> None:
         if not self._is_away and not self._is_closed.is_set():
-            log.warning("no engine at %s: %s", self._world.engine.base_url, error)
+            where = without_secrets(self._world.engine.base_url)
+            log.warning("no engine at %s: %s", where, without_secrets(str(error)))
         self._is_away = True
 
     # --- the reading threads ----------------------------------------------------------------
@@ -238,6 +241,7 @@ class Watch:
             next_s = container.turn()
         except ContainerGone:
             self._containers.pop(container_id, None)
+            self._troubled.discard(container_id)
             self._turns.drop(container_id)
             return
         except EngineUnavailable as error:
@@ -245,7 +249,11 @@ class Watch:
         except Closed:
             raise
         except Exception:
-            log.exception("container %.12s cannot be read now", container_id)
+            if container_id not in self._troubled:
+                log.exception("container %.12s cannot be read now", container_id)
+            self._troubled.add(container_id)
+        else:
+            self._troubled.discard(container_id)
         count = len(self._containers)
         self._turns.done(container_id, pause_s=max(PAUSE_S, PAUSES_EVERY_S * count))
         if next_s is not None:

@@ -48,6 +48,16 @@ def test_an_event_that_is_not_accounted_for_is_found(spool_to_change: Any, tampe
     assert done.stderr == ""
 
 
+def test_no_name_can_steer_the_terminal(db: Path) -> None:
+    put = ("put", "--db", db, "--group", "g", "--stream", "a\x9b2Jsound\u202e")
+    assert spool(*put, stdin="one").returncode == 0
+    with closing(sqlite3.connect(db)) as spool_file, spool_file:
+        spool_file.execute("UPDATE stream SET collected = collected + 1")
+    done = spool("check", "--db", db)
+    assert r"g a\x9b2Jsound\u202e: collected 2" in done.stdout
+    assert len(done.stdout.splitlines()) == 1
+
+
 def test_a_damaged_page_is_found(spool_to_change: Any) -> None:
     db = spool_to_change.db
     with closing(sqlite3.connect(db)) as spool_file:

@@ -112,6 +112,27 @@ def test_control_characters_are_spelled_out_for_people(history: Any, output_form
     assert "grüße 😀 {web}" in shown
 
 
+HIDDEN = "a\x9b31m\x7f\u202eback\u2066\u2028line\u200f"
+
+
+@pytest.mark.parametrize("output_format", ["text", "table"])
+def test_what_turns_text_around_is_spelled_out_too(db: Path, output_format: str) -> None:
+    put = ("put", "--db", db, "--group", "g", "--stream", "s")
+    assert spool(*put, stdin=HIDDEN).returncode == 0
+    shown = spool("events", "--db", db, "--format", output_format).stdout
+    assert not {char for char in shown if not char.isprintable()} - {"\n"}
+    assert r"\u202e" in shown
+
+
+def test_json_lines_have_no_control_characters_and_the_same_message(db: Path) -> None:
+    put = ("put", "--db", db, "--group", "g", "--stream", "s")
+    assert spool(*put, stdin=f"{HIDDEN} grüße").returncode == 0
+    shown = spool("events", "--db", db, "--format", "jsonl").stdout
+    assert not {char for char in shown if not char.isprintable()} - {"\n"}
+    assert "grüße" in shown
+    assert json.loads(shown)["message"] == f"{HIDDEN} grüße"
+
+
 def test_text_is_one_line_an_event(history: Any) -> None:
     lines = spool("events", "--db", history.db).stdout.splitlines()
     assert len(lines) == len(history.all)

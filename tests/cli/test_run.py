@@ -554,14 +554,13 @@ def test_without_a_source_it_ships_what_is_put(
     assert endpoint.streams() == {("g", "s")}
 
 
+@pytest.mark.parametrize("umask", [0o000, 0o077, 0o277])
 def test_files_are_for_their_owner_only_whatever_the_umask(
-    endpoint: Endpoint, tmp_path: Path, containers: Path
+    endpoint: Endpoint, tmp_path: Path, containers: Path, umask: int
 ) -> None:
     db = tmp_path / "new" / "deep" / "spool.db"
     LogWriter(containers, WEB, "web").write("one")
-    with no_umask():
-        agent = Agent(tmp_path / "log" / "x", containers, {}, options=["--help"])
-        agent.process.wait()
+    with umask_of(umask):
         run = ("run", ROUTE, "--once", "--db", db, "--containers-dir", containers)
         done = spool(*run, environment=endpoint.environment())
         assert done.returncode == 0, done.stderr
@@ -572,12 +571,43 @@ def test_files_are_for_their_owner_only_whatever_the_umask(
             assert agent.stop() == 0
     assert {"spool.db", "spool.db-wal", "spool.db-shm", "spool.db.lock"} <= modes.keys()
     assert set(modes.values()) == {0o600}, modes
-    assert db.parent.stat().st_mode & 0o777 == 0o700
+    made = (tmp_path / "new", tmp_path / "new" / "deep")
+    assert [folder.stat().st_mode & 0o777 for folder in made] == [0o700, 0o700]
+
+
+@pytest.mark.parametrize(("mode", "is_told"), [(0o644, True), (0o640, False), (0o600, False)])
+def test_a_file_made_before_keeps_its_mode_and_one_open_to_all_is_told_of(
+    endpoint: Endpoint, db: Path, containers: Path, mode: int, is_told: bool
+) -> None:
+    run_once(db, containers, endpoint)
+    db.chmod(mode)
+    with Agent(db, containers, endpoint.environment()) as agent:
+        agent.wait_started()
+        assert agent.stop() == 0
+    assert db.stat().st_mode & 0o777 == mode
+    assert ("by every user of this host" in agent.log.read_text()) == is_told
+
+
+def test_a_bug_while_collecting_is_in_the_log_and_ends_the_agent_in_one_line(
+    endpoint: Endpoint, db: Path, containers: Path
+) -> None:
+    LogWriter(containers, WEB, "web").write("one")
+    run_once(db, containers, endpoint)
+    with closing(sqlite3.connect(db)) as file, file:
+        file.execute("UPDATE checkpoint SET position = 'damaged'")
+    done = spool(
+        *("run", ROUTE, "--db", db, "--containers-dir", containers, "--log-format", "json"),
+        environment=endpoint.environment(),
+    )
+    assert done.returncode == 1
+    *records, last = done.stderr.splitlines()
+    assert "collecting failed" in [json.loads(record)["message"] for record in records]
+    assert last == "spool: collecting failed; see the log"
 
 
 @contextmanager
-def no_umask() -> Iterator[None]:
-    before = os.umask(0)
+def umask_of(umask: int) -> Iterator[None]:
+    before = os.umask(umask)
     try:
         yield
     finally:

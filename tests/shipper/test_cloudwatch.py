@@ -94,7 +94,7 @@ def test_the_service_knows_the_classes_that_may_be_asked_for() -> None:
         (error("OperationAbortedException"), Action.WAIT, False),
         (error("InvalidParameterException", message="an event"), Action.REFUSE, False),
         (
-            error("InvalidParameterException", message="1 error: 'logStreamName' is illegal"),
+            error("InvalidParameterException", message="Value 'a:b' at 'logStreamName' is bad"),
             Action.OPERATOR,
             False,
         ),

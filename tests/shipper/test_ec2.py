@@ -256,10 +256,14 @@ def test_what_was_found_is_kept_while_the_rest_is_asked_for_again(service):
     assert found.instance_id() == INSTANCE_ID
 
 
-def test_a_failure_is_told_in_the_log_once(service, caplog):
+def test_a_failure_is_told_in_the_log_once_however_often_it_is_asked(service, caplog):
+    clock = Clock()
     service.token_status = 500
-    found = metadata(service.url)
-    assert found.region() is found.instance_id() is None
+    found = metadata(service.url, clock=clock)
+    for lookup in range(3):
+        clock.now_s = lookup * FAILURE_KEPT_S
+        assert found.region() is found.instance_id() is None
+    assert len(service.seen) == 3
     assert len(caplog.messages) == 1
     assert "set NOEC2" in caplog.messages[0]
 

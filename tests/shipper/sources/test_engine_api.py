@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from agent import wait_until
@@ -89,6 +90,28 @@ def test_a_restart_goes_on_at_the_line(
     with collect() as second:
         lines = second.wait_for(container.name, 101)
     assert lines == ["x" * 16_384 + "end", *texts(501, 600)]
+
+
+def test_a_container_that_cannot_be_read_is_told_of_once_and_tried_again(
+    engine: FakeEngine, store: Store, caplog: pytest.LogCaptureFixture, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(engine_watch, "RETRY_S", 0.05)
+    tries = 0
+
+    class Unlucky(Collector):
+        def name(self, container: Container) -> Target:
+            nonlocal tries
+            tries += 1
+            if tries <= 5:
+                raise RuntimeError("the spool is full")
+            return super().name(container)
+
+    container = engine.add("odd")
+    engine.write(container, *numbered(1, 10))
+    with Unlucky(store, base_url=engine.base_url) as collector:
+        assert collector.wait_for(container.name, 10) == texts(1, 10)
+    told = [text for text in caplog.messages if "cannot be read now" in text]
+    assert len(told) == 1
 
 
 def test_a_terminals_lines_are_read(engine: FakeEngine, collect: Callable[..., Collector]) -> None:

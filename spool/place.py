@@ -1,0 +1,55 @@
+"""
+Where a spool lies: files and folders that are their owner's alone.
+
+Comes in: a path. Goes out: a folder or a file that is there. Always holds: what is made here is
+0700 or 0600 whatever the umask; what was there before keeps its mode, which somebody chose.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["is_open_to_all", "make_folder", "open_file"]
+
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+
+
+def make_folder(path: Path) -> None:
+    """
+    See that a folder is there, and those above it. Raises OSError.
+    """
+    for folder in (*reversed(path.parents), path):
+        if not folder.is_dir():
+            _make(folder)
+
+
+def open_file(path: Path) -> int:
+    """
+    A descriptor for reading and writing; the file is made where there is none. Raises OSError.
+    """
+    flags = os.O_RDWR | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, FILE_MODE)
+    except FileExistsError:
+        return os.open(path, flags | os.O_CREAT, FILE_MODE)
+    os.fchmod(descriptor, FILE_MODE)
+    return descriptor
+
+
+def is_open_to_all(path: Path) -> bool:
+    """
+    Whether every user of the host may read or write a file. (A group may be there on purpose.)
+    """
+    return bool(path.stat().st_mode & 0o006)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(FOLDER_MODE)
+    except FileExistsError:  # by another process, just now?
+        if not folder.is_dir():
+            raise
+    else:
+        folder.chmod(FOLDER_MODE)  # a umask may have taken more than it should
