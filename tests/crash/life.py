@@ -24,7 +24,7 @@ from spool.retention import prune
 from spool.selection import Selection
 from spool.store import Batch, Chunk, Store
 
-__all__ = ["Ledger", "Life", "Promise", "read_ledger"]
+__all__ = ["Ledger", "Life", "Promise", "read_ledger", "short_life", "steps_of_short_life"]
 
 NOW_MS = 1_795_345_711_289
 GROUP = "g"
@@ -282,9 +282,13 @@ class Life:
         self.store = self._open()
 
     def close(self) -> None:
+        """
+        With the last connection the log is moved into the file; SQLite passes over what fails then.
+        """
         if self._looking:
             self.look()
-        self.store.close()
+        with suppress(apsw.Error):
+            self.store.close()
 
 
 def _checkpoint_often(connection: apsw.Connection, name: str, pages: int) -> int:
@@ -296,3 +300,44 @@ def _checkpoint_often(connection: apsw.Connection, name: str, pages: int) -> int
         with suppress(apsw.Error):
             connection.wal_checkpoint(name)
     return apsw.SQLITE_OK
+
+
+def steps_of_short_life() -> list[Callable[[Life], None]]:
+    """
+    Everything that a spool does, once or twice.
+    """
+    return [
+        lambda life: life.append(("web", 5), ("worker", 3)),
+        lambda life: life.append(("web", 30)),
+        lambda life: life.take("web"),
+        lambda life: life.take("web"),
+        lambda life: life.attempt(life.on_way[0]),
+        lambda life: life.settle(life.on_way[0]),
+        lambda life: life.settle(life.on_way[0], (1, 3, "too old")),
+        lambda life: life.take("worker"),
+        lambda life: life.split(life.on_way[0]),
+        lambda life: life.split(life.on_way[0]),
+        lambda life: life.look(),
+        lambda life: life.append(("web", 10)),
+        lambda life: life.reject_old("web"),
+        lambda life: life.append(("web", 10)),
+        lambda life: life.look(),
+        lambda life: life.replay("web"),
+        lambda life: life.take("web"),
+        lambda life: life.settle(life.on_way[-1]),
+        lambda life: life.append(("web", 3)),
+        lambda life: life.prune(),
+        lambda life: life.copy("worker"),
+        lambda life: life.reopen(),
+        lambda life: life.append(("cron", 4)),
+        lambda life: life.take("cron"),
+    ]
+
+
+def short_life(life: Life) -> None:
+    """
+    All of it, to the end.
+    """
+    for step in steps_of_short_life():
+        step(life)
+    life.close()

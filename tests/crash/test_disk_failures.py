@@ -1,0 +1,127 @@
+"""
+The disk is full, or fails: once, now and then, or for good, at any write or sync.
+
+A failed call raises `apsw.Error`, and has not happened; what was promised before stays; once the
+disk works again the same open store works too.
+
+SQLite passes over what fails while it moves its log into the file, or cuts the log: for its user
+nothing has happened. A VFS in Python cannot fail so quietly, so here no truncation of the log
+fails, and what fails in a checkpoint is passed over as SQLite does it (tests/crash/life.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import apsw
+import pytest
+from crash.life import Life, read_ledger, steps_of_short_life
+from crash.power import Operation, Recorder
+
+from spool.audit import audit
+from spool.errors import SpoolUnusable
+from spool.store import Store
+
+SEED = 20_261_122
+TRIES = 40
+"""Of one step, while the disk fails now and then."""
+
+
+class FailingDisk:
+    """
+    Fails at the writes and syncs, numbered from 0, that `fails` names.
+    """
+
+    def __init__(self, fails: Callable[[int], bool], error: type[apsw.Error]) -> None:
+        self.count = 0
+        self.failed = 0
+        self.is_healed = False
+        self._fails = fails
+        self._error = error
+
+    def __call__(self, operation: Operation) -> None:
+        if operation.kind not in ("write", "sync") or self.is_healed:
+            return
+        self.count += 1
+        if self._fails(self.count - 1):
+            self.failed += 1
+            if operation.kind == "sync":
+                raise apsw.IOError("disk I/O error")
+            raise self._error("asked for")
+
+
+def start(path: Path, disk: FailingDisk) -> Life:
+    """
+    Open a spool, again and again if need be; at last with a disk that works.
+    """
+    for _ in range(TRIES):
+        with suppress(SpoolUnusable, apsw.Error):
+            return Life(path)
+    disk.is_healed = True
+    return Life(path)
+
+
+def do(step: Callable[[Life], None], life: Life, disk: FailingDisk) -> None:
+    """
+    Take a step until it succeeds; a try that failed has left all as it was.
+    """
+    for tried in range(TRIES + 1):
+        if tried == TRIES:
+            disk.is_healed = True
+        failed = disk.failed
+        try:
+            step(life)
+        except SpoolUnusable:  # it was closed, and could not be opened again
+            assert disk.failed > failed, "a start fails only with the disk"
+        except apsw.Error:
+            assert disk.failed > failed, "a call fails only with the disk"
+            assert_unchanged(life)
+        else:
+            return
+
+
+def assert_unchanged(life: Life) -> None:
+    found = read_ledger(life.store)
+    if found != life.ledger:  # pruning is durable bit by bit
+        gone = life.ledger.events.items() - found.events.items()
+        assert found.events.items() <= life.ledger.events.items()
+        assert {state for _, state in gone} <= {"sent"}
+        life.ledger = found
+    assert audit(life.store) == []
+
+
+def live(path: Path, disk: FailingDisk) -> None:
+    with Recorder() as recorder:
+        recorder.before = disk
+        life = start(path, disk)
+        for step in steps_of_short_life():
+            do(step, life, disk)
+        disk.is_healed = True
+        life.append(("web", 2))
+        life.close()
+    with Store(path) as store:
+        assert audit(store) == []
+        assert read_ledger(store) == life.ledger
+
+
+def count_operations(path: Path) -> int:
+    disk = FailingDisk(lambda _: False, apsw.FullError)
+    live(path, disk)
+    return disk.count
+
+
+ERRORS = pytest.mark.parametrize("error", [apsw.FullError, apsw.IOError])
+
+
+def test_what_fails_while_a_spool_is_made_is_named_and_the_next_start_works(folder: Path) -> None:
+    for number in range(20):
+        path = folder / f"{number}.db"
+        disk = FailingDisk(lambda count, number=number: count == number, apsw.FullError)
+        with Recorder() as recorder:
+            recorder.before = disk
+            with pytest.raises(SpoolUnusable, match=r"asked for|disk I/O error"):
+                Store(path)
+        with Store(path) as store:
+            assert audit(store) == []
