@@ -89,12 +89,12 @@ class Store:
         self.path = path
         prepare_place(path, create=create)
         with ExitStack() as undo:
-            self._claim = claim_driver(path, "apsw")
-            undo.callback(release_driver, self._claim)
+            undo.callback(release_driver, claim_driver(path, "apsw"))
             self._writer = connect(path)
             undo.callback(self._writer.close)
             self._reader = connect(path)
-            undo.pop_all()
+            undo.callback(self._reader.close)
+            self._opened = undo.pop_all()
         self._writer_lock = threading.RLock()
         self._reader_lock = threading.Lock()
         self._names = _Names()
@@ -102,11 +102,11 @@ class Store:
     def close(self) -> None:
         """
         Close the file; what was not committed is gone, and that is nothing a method returned from.
+
+        To close it once more does nothing.
         """
         with self._writer_lock, self._reader_lock:
-            self._reader.close()
-            self._writer.close()
-        release_driver(self._claim)
+            self._opened.close()
 
     def __enter__(self) -> Store:
         return self

@@ -31,6 +31,19 @@ from spool.retention import prune
 from spool.selection import Selection
 from spool.store import Chunk, Store
 
+# Open and closed
+
+
+def test_to_close_a_store_twice_is_to_close_it_once(db):
+    store, other = Store(db), Store(db)
+    store.close()
+    store.close()
+    stream_id = other.stream_id("g", "s")  # the other one has its own claim on the file still
+    other.close()
+    with Store(db) as again:
+        assert again.stream_id("g", "s") == stream_id
+
+
 # In
 
 
