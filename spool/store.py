@@ -97,6 +97,7 @@ class Store:
             self._opened = undo.pop_all()
         self._writer_lock = threading.RLock()
         self._reader_lock = threading.Lock()
+        self._is_in_transaction = False
         self._names = _Names()
 
     def close(self) -> None:
@@ -127,18 +128,25 @@ class Store:
         Within another one of the same thread it is part of that.
         """
         with self._writer_lock:
-            if self._writer.in_transaction:
+            if self._is_in_transaction:
                 yield self._writer
                 return
-            self._writer.execute("BEGIN IMMEDIATE")
+            self._roll_back()  # what could not be undone before must not become part of this
             try:
+                self._is_in_transaction = True
+                self._writer.execute("BEGIN IMMEDIATE")
                 yield self._writer
                 self._writer.execute("COMMIT")
             except BaseException:
                 self._names = _Names()  # ids given in it were not kept
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
                 raise
+            finally:
+                self._is_in_transaction = False
+                self._roll_back()
+
+    def _roll_back(self) -> None:
+        if self._writer.in_transaction:
+            self._writer.execute("ROLLBACK")
 
     @contextmanager
     def idle_writer(self) -> Iterator[apsw.Connection]:
@@ -162,30 +170,33 @@ class Store:
         """
         The id of a stream, made when it is new; durable on return.
         """
-        known = self._names.streams.get((group, stream))
-        if known is None:
-            with self.transaction() as db:
-                db.execute(
-                    "INSERT OR IGNORE INTO stream (log_group, log_stream) VALUES (?, ?)",
-                    (group, stream),
-                )
-                known = db.execute(
-                    "SELECT id FROM stream WHERE log_group = ? AND log_stream = ?", (group, stream)
-                ).get
-            self._names.streams[group, stream] = known
-        return known
+        with self._writer_lock:  # what another thread has just named may yet be undone
+            known = self._names.streams.get((group, stream))
+            if known is None:
+                with self.transaction() as db:
+                    db.execute(
+                        "INSERT OR IGNORE INTO stream (log_group, log_stream) VALUES (?, ?)",
+                        (group, stream),
+                    )
+                    known = db.execute(
+                        "SELECT id FROM stream WHERE log_group = ? AND log_stream = ?",
+                        (group, stream),
+                    ).get
+                self._names.streams[group, stream] = known
+            return known
 
     def source_id(self, name: str) -> int:
         """
         The id of a source's name, made when it is new; durable on return.
         """
-        known = self._names.sources.get(name)
-        if known is None:
-            with self.transaction() as db:
-                db.execute("INSERT OR IGNORE INTO source (name) VALUES (?)", (name,))
-                known = db.execute("SELECT id FROM source WHERE name = ?", (name,)).get
-            self._names.sources[name] = known
-        return known
+        with self._writer_lock:
+            known = self._names.sources.get(name)
+            if known is None:
+                with self.transaction() as db:
+                    db.execute("INSERT OR IGNORE INTO source (name) VALUES (?)", (name,))
+                    known = db.execute("SELECT id FROM source WHERE name = ?", (name,)).get
+                self._names.sources[name] = known
+            return known
 
     def checkpoint(self, source: str) -> str | None:
         """

@@ -44,6 +44,49 @@ def test_to_close_a_store_twice_is_to_close_it_once(db):
         assert again.stream_id("g", "s") == stream_id
 
 
+# Transactions that cannot begin, or cannot be undone
+
+
+def test_a_name_that_another_thread_gives_counts_once_it_is_in_the_file(desk):
+    given = []
+    thread = threading.Thread(target=lambda: given.append(desk.store.stream_id("g", "new")))
+
+    def name_it_and_fail():
+        with desk.store.transaction():
+            desk.store.stream_id("g", "new")
+            thread.start()
+            thread.join(0.3)  # where it does not wait for this, it ends at once
+            raise RuntimeError("undone")
+
+    with pytest.raises(RuntimeError, match="undone"):
+        name_it_and_fail()
+    thread.join()
+    assert desk.rows("SELECT id FROM stream WHERE log_stream = 'new'") == [(given[0],)]
+
+
+def test_after_a_transaction_that_could_not_be_undone_the_next_is_one_of_its_own(desk):
+    with desk.store.idle_writer() as db:
+        db.exec_trace = lambda _, sql, __: sql != "ROLLBACK"  # False: not done
+        with pytest.raises(apsw.Error):
+            desk.store.append([desk.chunk((1, "lost"), (2, None))])
+        assert db.in_transaction
+        db.exec_trace = None
+    desk.put((3, "kept"))
+    desk.reopen()
+    assert desk.states() == {"kept": "unsent"}
+
+
+def test_a_transaction_that_cannot_begin_leaves_no_name_and_the_next_one_works(desk):
+    with desk.store.idle_writer() as db:
+        db.exec_trace = lambda _, sql, __: sql != "BEGIN IMMEDIATE"
+        with pytest.raises(apsw.Error):
+            desk.put((1, "one"), stream="new")
+        db.exec_trace = None
+    desk.put((1, "one"), stream="new")
+    desk.reopen()
+    assert desk.states("new") == {"one": "unsent"}
+
+
 # In
 
 
