@@ -11,6 +11,7 @@ fails, and what fails in a checkpoint is passed over as SQLite does it (tests/cr
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -125,3 +126,26 @@ def test_what_fails_while_a_spool_is_made_is_named_and_the_next_start_works(fold
                 Store(path)
         with Store(path) as store:
             assert audit(store) == []
+
+
+@ERRORS
+def test_one_failure_anywhere_fails_one_call_and_the_next_works(
+    folder: Path, error: type[apsw.Error]
+) -> None:
+    first = 0 if error is apsw.FullError else 2
+    failed = 0
+    for number in range(first, count_operations(folder / "whole.db"), 4):
+        disk = FailingDisk(lambda count, number=number: count == number, error)
+        live(folder / f"{number}.db", disk)
+        failed += disk.failed
+    assert failed > 80
+
+
+@ERRORS
+def test_a_disk_that_fails_now_and_then_slows_a_spool_and_loses_nothing(
+    folder: Path, error: type[apsw.Error]
+) -> None:
+    for seed in range(SEED, SEED + 15):
+        dice = random.Random(seed)
+        disk = FailingDisk(lambda _, dice=dice: dice.random() < 0.02, error)
+        live(folder / f"{seed}.db", disk)
