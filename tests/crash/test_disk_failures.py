@@ -11,18 +11,21 @@ fails, and what fails in a checkpoint is passed over as SQLite does it (tests/cr
 
 from __future__ import annotations
 
+import os
 import random
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import apsw
 import pytest
-from crash.life import Life, read_ledger, steps_of_short_life
+from crash.life import Life, read_ledger, short_life, steps_of_short_life
 from crash.power import Operation, Recorder
 
 from spool.audit import audit
 from spool.errors import SpoolUnusable
+from spool.lock import ShipperLock, holder
 from spool.store import Store
 
 SEED = 20_261_122
@@ -149,3 +152,39 @@ def test_a_disk_that_fails_now_and_then_slows_a_spool_and_loses_nothing(
         dice = random.Random(seed)
         disk = FailingDisk(lambda _, dice=dice: dice.random() < 0.02, error)
         live(folder / f"{seed}.db", disk)
+
+
+@ERRORS
+@pytest.mark.parametrize("first", [70, 110, 170, 260, 330])
+def test_a_disk_that_fails_for_good_keeps_what_was_promised(
+    folder: Path, error: type[apsw.Error], first: int
+) -> None:
+    """
+    The files as they are then are what the next process finds. The open store can still be read.
+    """
+    disk = FailingDisk(lambda count: count >= first, error)
+    with Recorder() as recorder:
+        recorder.before = disk
+        life = Life(folder / "spool.db")
+        with pytest.raises((apsw.Error, SpoolUnusable)):
+            short_life(life)
+        with pytest.raises(apsw.Error):
+            life.append(("web", 1))
+        assert_unchanged(life)
+        left = shutil.copytree(folder, folder / "left")
+        life.close()
+    with Store(left / "spool.db") as store:
+        assert audit(store) == []
+        assert life.ledger.events.keys() <= read_ledger(store).events.keys()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"1", b"12345\n", b"not a number"])
+def test_whatever_a_cut_leaves_of_the_lock_file_the_next_shipper_has_the_spool(
+    folder: Path, content: bytes | None
+) -> None:
+    path = folder / "spool.db"
+    if content is not None:
+        (folder / "spool.db.lock").write_bytes(content)
+    assert holder(path) is None
+    with ShipperLock(path):
+        assert holder(path) == os.getpid()
