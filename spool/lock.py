@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from spool.errors import SpoolHeld, SpoolUnusable
+from spool.folder import make_folder
 
 __all__ = ["ShipperLock", "holder"]
 
@@ -34,7 +35,7 @@ class ShipperLock:
 
     def __init__(self, spool: Path) -> None:
         try:
-            spool.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(spool.parent)
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
             self._descriptor = os.open(_lock_path(spool), flags, 0o600)
         except OSError as error:

@@ -26,6 +26,7 @@ from typing import Any, Literal
 import apsw
 
 from spool.errors import NewerSpool, NotASpool, SpoolUnusable, TwoDrivers
+from spool.folder import make_folder
 
 __all__ = [
     "RUN_BLOCK",
@@ -228,7 +229,7 @@ def prepare_place(path: Path, *, create: bool) -> None:
         if path.is_dir():
             raise SpoolUnusable(f"{path}: is a folder; give the path of a file with --db")
         if create and not path.exists():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(path.parent)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         path.stat()
     except FileNotFoundError as error:
