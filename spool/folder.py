@@ -8,6 +8,7 @@ cut, too. SQLite syncs what is in the folder, but not the way to it.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["make_folder"]
@@ -20,7 +21,8 @@ def make_folder(folder: Path) -> None:
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for path in missing:
-        _sync(path.parent)
+        with suppress(OSError):  # some file systems cannot
+            _sync(path.parent)
 
 
 def _sync(folder: Path) -> None:
