@@ -140,7 +140,9 @@ def check_cuts(
     operations, promises = record(folder / "life" / "spool.db", live)
     cutting = random.Random(seed)
     everywhere = range(1, len(operations) + 1)
-    chosen = set(everywhere if sample is None else cutting.sample(everywhere, sample))
+    chosen = set(
+        everywhere if sample is None else cutting.sample(everywhere, min(sample, len(everywhere)))
+    )
     after = folder / "after"
     after.mkdir()
     count = 0
