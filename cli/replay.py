@@ -177,6 +177,7 @@ def _send(work: _Work, route: Route, pace: Pace | None) -> bool:
         only=work.streams,
         pace=pace,
     )
+    work.stop.wakes(work.store.hurry)
     work.stop.wakes(uploader.wake)
     uploader.start()
     with progress(work.total, "sending", done=work.done) as show:

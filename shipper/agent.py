@@ -94,6 +94,7 @@ class _Agent:
         self._stop = stop
         self._sources = _make_sources(settings, store)
         self._failed = False
+        stop.wakes(store.hurry)
         stop.wakes(uploader.wake)
         for source in self._sources:
             stop.wakes(source.wake)

@@ -27,6 +27,7 @@ import apsw
 
 from spool.errors import NewerSpool, NotASpool, SpoolUnusable, TwoDrivers
 from spool.folder import make_folder
+from spool.patience import Patience
 
 __all__ = [
     "RUN_BLOCK",
@@ -46,9 +47,6 @@ APPLICATION_ID = 0x53504F4C
 
 RUN_BLOCK = 256
 """A batch's runs end where an id is a multiple of this: those around an event begin near it."""
-
-BUSY_TIMEOUT_MS = 30_000
-"""How long to wait for another process's transaction; ours all last milliseconds."""
 
 WAL_CHECKPOINT_PAGES = 2_000
 WAL_KEEP_BYTES = 16 * 1024 * 1024
@@ -242,15 +240,17 @@ def prepare_place(path: Path, *, create: bool) -> None:
         raise _unwritable(path, "no permission")
 
 
-def connect(path: Path) -> apsw.Connection:
+def connect(path: Path, patience: Patience) -> apsw.Connection:
     """
-    A connection for writing to the spool at `path`; an empty file there becomes one.
+    A connection for writing to the spool at `path`; an empty file there becomes one. To open one
+    that is there writes nothing, and so waits for no other process's transaction.
 
     Raises `SpoolUnusable`, `NotASpool` or `NewerSpool`; then the file is as it was.
     """
     try:
         connection = apsw.Connection(str(path))
         try:
+            connection.set_busy_handler(patience)
             _configure(connection, path)
         except BaseException:
             connection.close()
@@ -270,14 +270,14 @@ def select(db: apsw.Connection, sql: str, values: Any = ()) -> list[Any]:
 
 
 def _configure(connection: apsw.Connection, path: Path) -> None:
-    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
     # until it is known to be ours: who closes a file last moves its write-ahead log into it
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     version = _version(connection, path)
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+    if version == 0:  # before the first table: these are for good, and writing them takes the lock
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     for pragma in (
-        f"page_size = {PAGE_BYTES}",  # before the first table: it is for good
-        "auto_vacuum = INCREMENTAL",
         "journal_mode = WAL",
         "synchronous = FULL",  # a committed chunk survives a power cut
         f"wal_autocheckpoint = {WAL_CHECKPOINT_PAGES}",

@@ -18,6 +18,7 @@ from types import TracebackType
 import apsw
 
 from spool import queue
+from spool.patience import Patience
 from spool.schema import RUN_BLOCK, claim_driver, connect, prepare_place, release_driver, select
 
 __all__ = ["Batch", "Chunk", "Event", "Store", "Waiting"]
@@ -87,12 +88,13 @@ class Store:
 
     def __init__(self, path: Path, *, create: bool = True) -> None:
         self.path = path
+        self._patience = Patience()
         prepare_place(path, create=create)
         with ExitStack() as undo:
             undo.callback(release_driver, claim_driver(path, "apsw"))
-            self._writer = connect(path)
+            self._writer = connect(path, self._patience)
             undo.callback(self._writer.close)
-            self._reader = connect(path)
+            self._reader = connect(path, self._patience)
             undo.callback(self._reader.close)
             self._opened = undo.pop_all()
         self._writer_lock = threading.RLock()
@@ -108,6 +110,13 @@ class Store:
         """
         with self._writer_lock, self._reader_lock:
             self._opened.close()
+
+    def hurry(self) -> None:
+        """
+        Wait for other processes' transactions for a moment more, and then never again: a method
+        that meets one raises at once. For the time after a stop.
+        """
+        self._patience.end()
 
     def __enter__(self) -> Store:
         return self

@@ -44,6 +44,42 @@ def test_to_close_a_store_twice_is_to_close_it_once(db):
         assert again.stream_id("g", "s") == stream_id
 
 
+HOLD_IT = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("BEGIN IMMEDIATE")
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_to_open_a_spool_that_is_there_waits_for_no_other_process(db, begin_elsewhere):
+    Store(db).close()
+    begin_elsewhere(HOLD_IT, db)
+    with Store(db) as store:
+        assert store.unsent() == 0
+
+
+def test_who_is_to_hurry_waits_no_longer_for_another_process(desk, begin_elsewhere):
+    """
+    Neither in a wait that has begun, nor in a later one; what is not locked still works.
+    """
+    chunk = desk.chunk((1, "one"))
+    other = begin_elsewhere(HOLD_IT, desk.path)
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(desk.store.append, [chunk])
+        with pytest.raises(TimeoutError):
+            waiting.result(0.2)
+        desk.store.hurry()
+        with pytest.raises(apsw.BusyError):
+            waiting.result(20)
+    with pytest.raises(apsw.BusyError):
+        desk.store.append([chunk])
+    other.communicate()
+    desk.store.append([chunk])
+    assert desk.states() == {"one": "unsent"}
+
+
 # Transactions that cannot begin, or cannot be undone
 
 
