@@ -277,6 +277,35 @@ def test_once_that_is_stopped_says_75_where_something_is_left(
     assert_whole(db, containers, endpoint, {"web": ["one", "two"]})
 
 
+def test_once_that_is_stopped_sends_what_it_can_in_a_last_flush(
+    endpoint: Endpoint, db: Path, containers: Path
+) -> None:
+    endpoint.create(HOST_GROUP, "web")
+    endpoint.fail_always(slow(1), "PutLogEvents")
+    container(containers, "web", "one", "two")
+    with Agent(db, containers, endpoint.environment(), options=["--once"]) as agent:
+        wait_until(lambda: in_flight(db) == 2)
+        stop(agent, signal.SIGTERM)
+    assert unsent(db) == 0
+    assert_whole(db, containers, endpoint, {"web": ["one", "two"]})
+
+
+def test_once_that_is_stopped_while_it_cannot_store_says_75(
+    endpoint: Endpoint,
+    db: Path,
+    containers: Path,
+    lock: Callable[[Path], subprocess.Popen[str]],
+) -> None:
+    container(containers, "web", "one")
+    assert spool("put", "--db", db, "--group", "g", "--stream", "s", stdin="x\n").returncode == 0
+    other = lock(db)
+    with Agent(db, containers, endpoint.environment(), options=["--once"]) as agent:
+        agent.wait_started()
+        stop(agent, signal.SIGTERM, code=75)
+    other.communicate()
+    assert_whole(db, containers, endpoint, {"web": ["one"]})
+
+
 # --- replay and put ---------------------------------------------------------------------------
 
 
@@ -292,6 +321,21 @@ def test_a_replay_that_is_stopped_says_130_and_the_next_one_goes_on(
         process.send_signal(number)
         assert process.wait(STOP_S) == 130
     assert_whole(db, containers, endpoint, {"web": ["one", "two"]})
+
+
+def test_a_replay_that_is_stopped_and_could_send_all_the_same_says_0(
+    endpoint: Endpoint, db: Path, containers: Path
+) -> None:
+    target = ("--db", db, "--group", HOST_GROUP, "--stream", "web")
+    assert spool("put", *target, stdin="one\n").returncode == 0
+    endpoint.fail_always(slow(1), "PutLogEvents")
+    endpoint.create(HOST_GROUP, "web")
+    with begin("replay", "--db", db, environment=endpoint.environment()) as process:
+        wait_until(lambda: in_flight(db) == 1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(STOP_S) == 0
+    assert endpoint.messages(HOST_GROUP, "web") == ["one"]
+    assert_whole(db, containers, endpoint, {"web": ["one"]})
 
 
 @SIGNALS
