@@ -245,13 +245,14 @@ def _send(work: _Work, route: Route, pace: Pace | None) -> bool:
         only=work.streams,
         pace=pace,
     )
+    work.stop.wakes(work.store.hurry)
     work.stop.wakes(uploader.wake)
     uploader.start()
     with progress(work.total, "sending", done=work.done) as show:
         is_done = uploader.drain(give_up_s=GIVE_UP_S, stop=work.stop.event, on_progress=show)
         uploader.finish(FINISH_S if work.stop.event.is_set() else 0)
         show()
-    return is_done
+    return is_done or work.left() == 0
 
 
 def _watch(work: _Work, agent: int) -> bool:

@@ -123,6 +123,8 @@ class _Agent:
         self._stop = stop
         self._sources = _make_sources(settings, store)
         self._failed = False
+        self._is_collected = False
+        stop.wakes(store.hurry)
         stop.wakes(uploader.wake)
         for source in self._sources:
             stop.wakes(source.wake)
@@ -143,15 +145,16 @@ class _Agent:
             telemetry.start(vitals, health)
         log.info("started")
         delivered = self._ship_once(captures) if self._settings.once else self._ship()
+        is_told = self._stop.event.is_set()
         self._stop.set()
         deadline_s = time.monotonic() + STOP_BUDGET_S / 2
         for thread in captures:
             thread.join(max(0.0, deadline_s - time.monotonic()))
-        self._uploader.finish(0 if self._settings.once else STOP_BUDGET_S / 2)
+        self._uploader.finish(STOP_BUDGET_S / 2 if is_told else 0)
         log.info("stopped")
         if self._failed:
             raise ShipperError("collecting failed; see the log")
-        return delivered
+        return delivered or (self._is_collected and self._store.unsent() == 0)
 
     def _ship(self) -> bool:
         self._uploader.run(self._stop.event)
@@ -162,6 +165,9 @@ class _Agent:
             while thread.is_alive() and not self._stop.event.is_set():
                 self._uploader.send_full_batches()
                 thread.join(0.05)
+        if self._stop.event.is_set():
+            return False
+        self._is_collected = True
         return self._uploader.drain(give_up_s=GIVE_UP_S, stop=self._stop.event)
 
     def _capture(self, source: Source) -> None:

@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from queue import SimpleQueue
 from types import FrameType
 
 __all__ = ["Stop", "stopping_on_signals"]
@@ -25,7 +26,7 @@ class Stop:
 
     def wakes(self, wake: Callable[[], None]) -> None:
         """
-        Call `wake` on a stop; it may be called from a signal handler.
+        Call `wake` on a stop, from a thread of its own.
         """
         self._wakers.append(wake)
 
@@ -45,15 +46,27 @@ def stopping_on_signals() -> Iterator[Stop]:
     is stored.
     """
     stop = Stop()
+    # A handler runs in the midst of what the main thread does, which may hold the very lock that
+    # waking takes; so another thread wakes. Of all queues SimpleQueue may be filled in a handler.
+    signals: SimpleQueue[bool] = SimpleQueue()
+    is_told = False
 
     def handle(number: int, _: FrameType | None) -> None:
-        if stop.event.is_set():
+        nonlocal is_told
+        if is_told:
             os._exit(128 + number)
-        stop.set()
+        is_told = True
+        signals.put(True)
 
+    def pass_on() -> None:
+        if signals.get():
+            stop.set()
+
+    threading.Thread(target=pass_on, name="stop", daemon=True).start()
     before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        signals.put(False)

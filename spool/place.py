@@ -2,12 +2,14 @@
 Where a spool lies: files and folders that are their owner's alone.
 
 Comes in: a path. Goes out: a folder or a file that is there. Always holds: what is made here is
-0700 or 0600 whatever the umask; what was there before keeps its mode, which somebody chose.
+0700 or 0600 whatever the umask; what was there before keeps its mode, which somebody chose. A
+folder is there after a power cut, too: SQLite syncs what is in it, but not the way to it.
 """
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["is_open_to_all", "make_folder", "open_file"]
@@ -18,7 +20,7 @@ FILE_MODE = 0o600
 
 def make_folder(path: Path) -> None:
     """
-    See that a folder is there, and those above it. Raises OSError.
+    See that a folder is there, and those above it; durable on return. Raises OSError.
     """
     for folder in (*reversed(path.parents), path):
         if not folder.is_dir():
@@ -53,3 +55,13 @@ def _make(folder: Path) -> None:
             raise
     else:
         folder.chmod(FOLDER_MODE)  # a umask may have taken more than it should
+        with suppress(OSError):  # some file systems cannot
+            _sync(folder.parent)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

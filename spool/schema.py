@@ -27,6 +27,7 @@ from typing import Any, Literal
 import apsw
 
 from spool.errors import NewerSpool, NotASpool, SpoolUnusable, TwoDrivers
+from spool.patience import Patience
 from spool.place import make_folder, open_file
 
 __all__ = [
@@ -51,9 +52,6 @@ RUN_BLOCK = 256
 
 BLOCK_IDS = 1024
 """An extent tells of so many ids; a multiple of RUN_BLOCK, and more than a run of the queue has."""
-
-BUSY_TIMEOUT_MS = 30_000
-"""How long to wait for another process's transaction; ours all last milliseconds."""
 
 WAL_CHECKPOINT_PAGES = 2_000
 WAL_KEEP_BYTES = 16 * 1024 * 1024
@@ -260,15 +258,17 @@ def prepare_place(path: Path, *, create: bool) -> None:
         raise _unwritable(path, "no permission")
 
 
-def connect(path: Path) -> apsw.Connection:
+def connect(path: Path, patience: Patience) -> apsw.Connection:
     """
-    A connection for writing to the spool at `path`; an empty file there becomes one.
+    A connection for writing to the spool at `path`; an empty file there becomes one. To open one
+    that is there writes nothing, and so waits for no other process's transaction.
 
     Raises `SpoolUnusable`, `NotASpool` or `NewerSpool`; then the file is as it was.
     """
     try:
         connection = apsw.Connection(str(path))
         try:
+            connection.set_busy_handler(patience)
             _configure(connection, path)
         except BaseException:
             connection.close()
@@ -288,14 +288,14 @@ def select(db: apsw.Connection, sql: str, values: Any = ()) -> list[Any]:
 
 
 def _configure(connection: apsw.Connection, path: Path) -> None:
-    connection.set_busy_timeout(BUSY_TIMEOUT_MS)
     # until it is known to be ours: who closes a file last moves its write-ahead log into it
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     version = _version(connection, path)
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+    if version == 0:  # before the first table: these are for good, and writing them takes the lock
+        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     for pragma in (
-        f"page_size = {PAGE_BYTES}",  # before the first table: it is for good
-        "auto_vacuum = INCREMENTAL",
         "journal_mode = WAL",
         "synchronous = FULL",  # a committed chunk survives a power cut
         f"wal_autocheckpoint = {WAL_CHECKPOINT_PAGES}",
@@ -334,7 +334,8 @@ def _create(connection: apsw.Connection) -> None:
             connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # a full disk has undone it already
+            connection.execute("ROLLBACK")
         raise
 
 

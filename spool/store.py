@@ -18,6 +18,7 @@ from types import TracebackType
 import apsw
 
 from spool import extent, queue
+from spool.patience import Patience
 from spool.schema import RUN_BLOCK, claim_driver, connect, prepare_place, release_driver, select
 
 __all__ = ["EXPIRED", "TOO_NEW", "TOO_OLD", "Batch", "Chunk", "Event", "Store", "Waiting"]
@@ -92,26 +93,35 @@ class Store:
 
     def __init__(self, path: Path, *, create: bool = True) -> None:
         self.path = path
+        self._patience = Patience()
         prepare_place(path, create=create)
         with ExitStack() as undo:
-            self._claim = claim_driver(path, "apsw")
-            undo.callback(release_driver, self._claim)
-            self._writer = connect(path)
+            undo.callback(release_driver, claim_driver(path, "apsw"))
+            self._writer = connect(path, self._patience)
             undo.callback(self._writer.close)
-            self._reader = connect(path)
-            undo.pop_all()
+            self._reader = connect(path, self._patience)
+            undo.callback(self._reader.close)
+            self._opened = undo.pop_all()
         self._writer_lock = threading.RLock()
         self._reader_lock = threading.Lock()
+        self._is_in_transaction = False
         self._names = _Names()
 
     def close(self) -> None:
         """
         Close the file; what was not committed is gone, and that is nothing a method returned from.
+
+        To close it once more does nothing.
         """
         with self._writer_lock, self._reader_lock:
-            self._reader.close()
-            self._writer.close()
-        release_driver(self._claim)
+            self._opened.close()
+
+    def hurry(self) -> None:
+        """
+        Wait for other processes' transactions for a moment more, and then never again: a method
+        that meets one raises at once. For the time after a stop.
+        """
+        self._patience.end()
 
     def __enter__(self) -> Store:
         return self
@@ -132,18 +142,25 @@ class Store:
         Within another one of the same thread it is part of that.
         """
         with self._writer_lock:
-            if self._writer.in_transaction:
+            if self._is_in_transaction:
                 yield self._writer
                 return
-            self._writer.execute("BEGIN IMMEDIATE")
+            self._roll_back()  # what could not be undone before must not become part of this
             try:
+                self._is_in_transaction = True
+                self._writer.execute("BEGIN IMMEDIATE")
                 yield self._writer
                 self._writer.execute("COMMIT")
             except BaseException:
                 self._names = _Names()  # ids given in it were not kept
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
                 raise
+            finally:
+                self._is_in_transaction = False
+                self._roll_back()
+
+    def _roll_back(self) -> None:
+        if self._writer.in_transaction:
+            self._writer.execute("ROLLBACK")
 
     @contextmanager
     def idle_writer(self) -> Iterator[apsw.Connection]:
@@ -167,30 +184,33 @@ class Store:
         """
         The id of a stream, made when it is new; durable on return.
         """
-        known = self._names.streams.get((group, stream))
-        if known is None:
-            with self.transaction() as db:
-                db.execute(
-                    "INSERT OR IGNORE INTO stream (log_group, log_stream) VALUES (?, ?)",
-                    (group, stream),
-                )
-                known = db.execute(
-                    "SELECT id FROM stream WHERE log_group = ? AND log_stream = ?", (group, stream)
-                ).get
-            self._names.streams[group, stream] = known
-        return known
+        with self._writer_lock:  # what another thread has just named may yet be undone
+            known = self._names.streams.get((group, stream))
+            if known is None:
+                with self.transaction() as db:
+                    db.execute(
+                        "INSERT OR IGNORE INTO stream (log_group, log_stream) VALUES (?, ?)",
+                        (group, stream),
+                    )
+                    known = db.execute(
+                        "SELECT id FROM stream WHERE log_group = ? AND log_stream = ?",
+                        (group, stream),
+                    ).get
+                self._names.streams[group, stream] = known
+            return known
 
     def source_id(self, name: str) -> int:
         """
         The id of a source's name, made when it is new; durable on return.
         """
-        known = self._names.sources.get(name)
-        if known is None:
-            with self.transaction() as db:
-                db.execute("INSERT OR IGNORE INTO source (name) VALUES (?)", (name,))
-                known = db.execute("SELECT id FROM source WHERE name = ?", (name,)).get
-            self._names.sources[name] = known
-        return known
+        with self._writer_lock:
+            known = self._names.sources.get(name)
+            if known is None:
+                with self.transaction() as db:
+                    db.execute("INSERT OR IGNORE INTO source (name) VALUES (?)", (name,))
+                    known = db.execute("SELECT id FROM source WHERE name = ?", (name,)).get
+                self._names.sources[name] = known
+            return known
 
     def checkpoint(self, source: str) -> str | None:
         """

@@ -32,6 +32,98 @@ from spool.retention import prune
 from spool.selection import Selection
 from spool.store import Chunk, Store
 
+# Open and closed
+
+
+def test_to_close_a_store_twice_is_to_close_it_once(db):
+    store, other = Store(db), Store(db)
+    store.close()
+    store.close()
+    stream_id = other.stream_id("g", "s")  # the other one has its own claim on the file still
+    other.close()
+    with Store(db) as again:
+        assert again.stream_id("g", "s") == stream_id
+
+
+HOLD_IT = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("BEGIN IMMEDIATE")
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_to_open_a_spool_that_is_there_waits_for_no_other_process(db, begin_elsewhere):
+    Store(db).close()
+    begin_elsewhere(HOLD_IT, db)
+    with Store(db) as store:
+        assert store.unsent() == 0
+
+
+def test_who_is_to_hurry_waits_no_longer_for_another_process(desk, begin_elsewhere):
+    """
+    Neither in a wait that has begun, nor in a later one; what is not locked still works.
+    """
+    chunk = desk.chunk((1, "one"))
+    other = begin_elsewhere(HOLD_IT, desk.path)
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(desk.store.append, [chunk])
+        with pytest.raises(TimeoutError):
+            waiting.result(0.2)
+        desk.store.hurry()
+        with pytest.raises(apsw.BusyError):
+            waiting.result(20)
+    with pytest.raises(apsw.BusyError):
+        desk.store.append([chunk])
+    other.communicate()
+    desk.store.append([chunk])
+    assert desk.states() == {"one": "unsent"}
+
+
+# Transactions that cannot begin, or cannot be undone
+
+
+def test_a_name_that_another_thread_gives_counts_once_it_is_in_the_file(desk):
+    given = []
+    thread = threading.Thread(target=lambda: given.append(desk.store.stream_id("g", "new")))
+
+    def name_it_and_fail():
+        with desk.store.transaction():
+            desk.store.stream_id("g", "new")
+            thread.start()
+            thread.join(0.3)  # where it does not wait for this, it ends at once
+            raise RuntimeError("undone")
+
+    with pytest.raises(RuntimeError, match="undone"):
+        name_it_and_fail()
+    thread.join()
+    assert desk.rows("SELECT id FROM stream WHERE log_stream = 'new'") == [(given[0],)]
+
+
+def test_after_a_transaction_that_could_not_be_undone_the_next_is_one_of_its_own(desk):
+    with desk.store.idle_writer() as db:
+        db.exec_trace = lambda _, sql, __: sql != "ROLLBACK"  # False: not done
+        with pytest.raises(apsw.Error):
+            desk.store.append([desk.chunk((1, "lost"), (2, None))])
+        assert db.in_transaction
+        db.exec_trace = None
+    desk.put((3, "kept"))
+    desk.reopen()
+    assert desk.states() == {"kept": "unsent"}
+
+
+def test_a_transaction_that_cannot_begin_leaves_no_name_and_the_next_one_works(desk):
+    with desk.store.idle_writer() as db:
+        db.exec_trace = lambda _, sql, __: sql != "BEGIN IMMEDIATE"
+        with pytest.raises(apsw.Error):
+            desk.put((1, "one"), stream="new")
+        db.exec_trace = None
+    desk.put((1, "one"), stream="new")
+    desk.reopen()
+    assert desk.states("new") == {"one": "unsent"}
+
+
 # In
 
 
