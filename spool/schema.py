@@ -25,16 +25,22 @@ from typing import Any, Literal
 
 import apsw
 
-from spool.errors import NewerSpool, NotASpool, SpoolUnusable, TwoDrivers
+from spool.errors import NewerSpool, NotASpool, SpoolDamaged, SpoolUnusable, TwoDrivers
 
 __all__ = [
+    "APPLICATION_ID",
+    "FOR_GOOD",
+    "PAGE_BYTES",
     "RUN_BLOCK",
     "VERSION",
     "claim_driver",
     "connect",
+    "create_tables",
+    "is_at",
     "prepare_place",
     "release_driver",
     "select",
+    "unfinished_rescues",
 ]
 
 VERSION = 1
@@ -55,6 +61,9 @@ WAL_KEEP_BYTES = 16 * 1024 * 1024
 
 PAGE_BYTES = 8192
 CACHE_KIB = 4096
+
+FOR_GOOD = (f"page_size = {PAGE_BYTES}", "auto_vacuum = INCREMENTAL")
+"""Settings of a file that are there before its first table, or never."""
 
 TABLES = f"""
 CREATE TABLE stream (
@@ -204,6 +213,17 @@ def claim_driver(path: Path, driver: Driver) -> tuple[int, int]:
     return claim
 
 
+def is_at(claim: tuple[int, int], path: Path) -> bool:
+    """
+    Whether the file that was claimed is still the one at `path`.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return False
+    return claim == (status.st_dev, status.st_ino)
+
+
 def release_driver(claim: tuple[int, int]) -> None:
     """
     Give back what `claim_driver` returned.
@@ -227,6 +247,10 @@ def prepare_place(path: Path, *, create: bool) -> None:
     try:
         if path.is_dir():
             raise SpoolUnusable(f"{path}: is a folder; give the path of a file with --db")
+        if unfinished_rescues(path):
+            raise SpoolDamaged(path, "its rescue was not finished")
+        if path.is_file() and path.stat().st_size == 0 and _log_bytes(path):
+            raise SpoolDamaged(path, "it is empty, and its write-ahead log is not")
         if create and not path.exists():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -241,11 +265,27 @@ def prepare_place(path: Path, *, create: bool) -> None:
         raise _unwritable(path, "no permission")
 
 
+def unfinished_rescues(path: Path) -> list[Path]:
+    """
+    Complete copies of what could be read from a damaged spool, that are not in its place yet.
+    """
+    beginning = f"{path.name}.rescued-"
+    if not path.parent.is_dir():
+        return []
+    return [name for name in path.parent.iterdir() if name.name.startswith(beginning)]
+
+
+def _log_bytes(path: Path) -> int:
+    log = path.with_name(path.name + "-wal")
+    return log.stat().st_size if log.exists() else 0
+
+
 def connect(path: Path) -> apsw.Connection:
     """
     A connection for writing to the spool at `path`; an empty file there becomes one.
 
-    Raises `SpoolUnusable`, `NotASpool` or `NewerSpool`; then the file is as it was.
+    Raises `SpoolUnusable`, `NotASpool` or `NewerSpool`; then the file is as it was. A file that
+    SQLite cannot read is none, as far as can be told here.
     """
     try:
         connection = apsw.Connection(str(path))
@@ -254,7 +294,7 @@ def connect(path: Path) -> apsw.Connection:
         except BaseException:
             connection.close()
             raise
-    except apsw.NotADBError as error:
+    except (apsw.NotADBError, apsw.CorruptError) as error:
         raise NotASpool(path) from error
     except apsw.Error as error:
         raise SpoolUnusable(f"{path}: cannot be used as a spool: {_reason(error)}") from error
@@ -275,8 +315,7 @@ def _configure(connection: apsw.Connection, path: Path) -> None:
     version = _version(connection, path)
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
     for pragma in (
-        f"page_size = {PAGE_BYTES}",  # before the first table: it is for good
-        "auto_vacuum = INCREMENTAL",
+        *FOR_GOOD,
         "journal_mode = WAL",
         "synchronous = FULL",  # a committed chunk survives a power cut
         f"wal_autocheckpoint = {WAL_CHECKPOINT_PAGES}",
@@ -309,14 +348,21 @@ def _create(connection: apsw.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         if connection.pragma("user_version") == 0:  # nobody else made it since we looked
-            connection.execute(TABLES)
-            connection.execute(VIEWS)
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {VERSION}")
+            create_tables(connection)
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+
+
+def create_tables(connection: apsw.Connection) -> None:
+    """
+    Make an empty database a spool.
+    """
+    connection.execute(TABLES)
+    connection.execute(VIEWS)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _unwritable(path: Path, reason: str | None) -> SpoolUnusable:

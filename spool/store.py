@@ -9,8 +9,8 @@ event is queued, in a batch or rejected, and never two of these.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +18,17 @@ from types import TracebackType
 import apsw
 
 from spool import queue
-from spool.schema import RUN_BLOCK, claim_driver, connect, prepare_place, release_driver, select
+from spool.damage import is_damage, was_spool
+from spool.errors import NotASpool, SpoolDamaged
+from spool.schema import (
+    RUN_BLOCK,
+    claim_driver,
+    connect,
+    is_at,
+    prepare_place,
+    release_driver,
+    select,
+)
 
 __all__ = ["Batch", "Chunk", "Event", "Store", "Waiting"]
 
@@ -82,22 +92,40 @@ class Store:
     """
     An open spool. Its methods may be called from any thread.
 
-    Raises `SpoolUnusable`, `NotASpool`, `NewerSpool` or `TwoDrivers` when it cannot be opened.
+    Raises `SpoolUnusable`, `NotASpool`, `NewerSpool`, `SpoolDamaged` or `TwoDrivers` when it cannot
+    be opened. Where it turns out to be damaged later, `on_damage` is called with what SQLite says.
     """
 
     def __init__(self, path: Path, *, create: bool = True) -> None:
         self.path = path
-        prepare_place(path, create=create)
-        with ExitStack() as undo:
-            self._claim = claim_driver(path, "apsw")
-            undo.callback(release_driver, self._claim)
-            self._writer = connect(path)
-            undo.callback(self._writer.close)
-            self._reader = connect(path)
-            undo.pop_all()
+        self.on_damage: Callable[[str], None] = lambda _: None
+        while not self._open(create=create):
+            pass
         self._writer_lock = threading.RLock()
         self._reader_lock = threading.Lock()
         self._names = _Names()
+
+    def _open(self, *, create: bool) -> bool:
+        """
+        False where meanwhile a rescue has put another file in the place of this one.
+        """
+        prepare_place(self.path, create=create)
+        with ExitStack() as undo:
+            self._claim = claim_driver(self.path, "apsw")
+            undo.callback(release_driver, self._claim)
+            try:
+                self._writer = connect(self.path)
+                undo.callback(self._writer.close)
+                self._reader = connect(self.path)
+                undo.callback(self._reader.close)
+            except NotASpool as error:
+                if was_spool(self.path):
+                    raise SpoolDamaged(self.path, error.__cause__ or "header") from error
+                raise
+            if is_at(self._claim, self.path):
+                undo.pop_all()
+                return True
+        return False
 
     def close(self) -> None:
         """
@@ -120,13 +148,26 @@ class Store:
         self.close()
 
     @contextmanager
+    def _using(self, lock: AbstractContextManager[object]) -> Iterator[None]:
+        """
+        Hold a lock, and tell of damage that is met meanwhile.
+        """
+        with lock:
+            try:
+                yield
+            except Exception as error:
+                if is_damage(error):
+                    self.on_damage(str(error))
+                raise
+
+    @contextmanager
     def transaction(self) -> Iterator[apsw.Connection]:
         """
         One write transaction on the spool: durable when the block ends, undone if it raises.
 
         Within another one of the same thread it is part of that.
         """
-        with self._writer_lock:
+        with self._using(self._writer_lock):
             if self._writer.in_transaction:
                 yield self._writer
                 return
@@ -145,7 +186,7 @@ class Store:
         """
         The writing connection outside a transaction, for statements that cannot be in one.
         """
-        with self._writer_lock:
+        with self._using(self._writer_lock):
             yield self._writer
 
     @contextmanager
@@ -153,7 +194,7 @@ class Store:
         """
         The reading connection: it waits for no writer, and no writer waits for it.
         """
-        with self._reader_lock:
+        with self._using(self._reader_lock):
             yield self._reader
 
     # --- in ---------------------------------------------------------------------------------
@@ -191,7 +232,7 @@ class Store:
         """
         Where this source stood in the last chunk that it stored; None for a new one.
         """
-        with self._writer_lock:
+        with self._using(self._writer_lock):
             found: str | None = self._writer.execute(
                 "SELECT position FROM checkpoint WHERE source = ?", (source,)
             ).get
@@ -229,7 +270,7 @@ class Store:
         """
         The streams in which events wait for a batch, the longest-waiting first.
         """
-        with self._writer_lock:
+        with self._using(self._writer_lock):
             rows = select(
                 self._writer,
                 "SELECT id, log_group, log_stream, queued, queued_bytes,"
@@ -242,7 +283,7 @@ class Store:
         """
         How many events, of some streams or all, wait or are on their way.
         """
-        with self._writer_lock:
+        with self._using(self._writer_lock):
             rows = select(
                 self._writer,
                 "SELECT id, queued + (SELECT coalesce(sum(events), 0) FROM batch"
@@ -254,7 +295,7 @@ class Store:
         """
         How many events of a stream wait for a batch, and the bytes of their messages.
         """
-        with self._writer_lock:
+        with self._using(self._writer_lock):
             events, size = select(
                 self._writer, "SELECT queued, queued_bytes FROM stream WHERE id = ?", (stream_id,)
             )[0]
@@ -265,7 +306,7 @@ class Store:
         Batches on record as `sending`, the oldest first: after a crash, those that may have
         arrived.
         """
-        with self._writer_lock:
+        with self._using(self._writer_lock):
             return _batches(self._writer, "batch.state = 'sending'", ())
 
     def reject_outside(self, stream_id: int, *, oldest_ms: int, newest_ms: int) -> int:
@@ -273,7 +314,7 @@ class Store:
         Of a stream's next events, keep those before `oldest_ms` or after `newest_ms` as rejected;
         returns how many.
         """
-        with self._writer_lock:
+        with self._using(self._writer_lock):
             if not queue.is_outside(self._writer, stream_id, oldest_ms, newest_ms):
                 return 0
         with self.transaction() as db:
