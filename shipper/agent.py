@@ -26,7 +26,9 @@ from shipper.sources.json_file import JsonFileSource
 from shipper.sources.multiline import MultilineRule
 from shipper.stopping import Stop, stopping_on_signals
 from shipper.upload import Uploader, now_ms
+from spool.errors import SpoolUnusable
 from spool.lock import ShipperLock
+from spool.rescue import rescue
 from spool.retention import prune
 from spool.store import Store
 
@@ -41,6 +43,9 @@ GIVE_UP_S = 20.0
 """With `--once`, after so long without a success what is left stays for the next run."""
 
 PRUNE_EVERY_S = 60.0
+
+RESCUE_APART_S = 60.0
+"""Sooner after a rescue, the disk is at fault and would damage the next spool too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +77,24 @@ def run(settings: Settings) -> bool:
     Returns False where events are left that were to be sent. Raises `SpoolError`.
     """
     _allow_many_files()
-    with ShipperLock(settings.db), Store(settings.db) as store, stopping_on_signals() as stop:
-        cloudwatch = CloudWatch(
-            settings.region, connections=settings.concurrency, use_gzip=settings.use_gzip
-        )
-        uploader = Uploader(
-            store, cloudwatch, delay_s=settings.delay_s, concurrency=settings.concurrency
-        )
-        return _Agent(settings, store, uploader, stop).run()
+    with ShipperLock(settings.db) as lock:
+        damage = None
+        while True:
+            facts = rescue(settings.db, is_thorough=not lock.was_released, damage=damage)
+            for fact in facts:
+                log.warning("%s", fact)
+            begun_s = time.monotonic()
+            with Store(settings.db) as store, stopping_on_signals() as stop:
+                agent = _Agent(settings, store, stop)
+                delivered = agent.run()
+            damage = agent.damage
+            lock.is_in_order = damage is None
+            if damage is None or agent.was_told_to_stop:
+                return delivered
+            if facts and time.monotonic() - begun_s < RESCUE_APART_S:
+                raise SpoolUnusable(
+                    f"{settings.db}: damaged again soon after it was rescued; check the disk"
+                )
 
 
 class _Agent:
@@ -87,18 +102,37 @@ class _Agent:
     The parts of a running agent.
     """
 
-    def __init__(self, settings: Settings, store: Store, uploader: Uploader, stop: Stop) -> None:
+    def __init__(self, settings: Settings, store: Store, stop: Stop) -> None:
         self._settings = settings
         self._store = store
-        self._uploader = uploader
         self._stop = stop
+        self.damage: str | None = None
+        self.was_told_to_stop = False
+        store.on_damage = self._end_damaged
+        cloudwatch = CloudWatch(
+            settings.region, connections=settings.concurrency, use_gzip=settings.use_gzip
+        )
+        self._uploader = Uploader(
+            store, cloudwatch, delay_s=settings.delay_s, concurrency=settings.concurrency
+        )
         self._sources = _make_sources(settings, store)
         self._failed = False
-        stop.wakes(uploader.wake)
+        stop.wakes(self._uploader.wake)
         for source in self._sources:
             stop.wakes(source.wake)
 
     def run(self) -> bool:
+        """
+        Until a stop, or until the spool turns out to be damaged.
+        """
+        try:
+            return self._run()
+        except apsw.Error:
+            if self.damage is None:
+                raise
+            return False
+
+    def _run(self) -> bool:
         self._uploader.start()
         captures = [
             threading.Thread(target=self._capture, args=[source], name="capture", daemon=True)
@@ -113,11 +147,22 @@ class _Agent:
         deadline_s = time.monotonic() + STOP_BUDGET_S / 2
         for thread in captures:
             thread.join(max(0.0, deadline_s - time.monotonic()))
-        self._uploader.finish(0 if self._settings.once else STOP_BUDGET_S / 2)
+        is_over = self._settings.once or self.damage is not None
+        self._uploader.finish(0 if is_over else STOP_BUDGET_S / 2)
         log.info("stopped")
-        if self._failed:
+        if self._failed and self.damage is None:
             raise RuntimeError("collecting failed; see the log")
         return delivered
+
+    def _end_damaged(self, reason: str) -> None:
+        """
+        Called by whichever thread meets the damage.
+        """
+        if self.damage is None:
+            self.damage = reason
+            self.was_told_to_stop = self._stop.event.is_set()
+            log.error("the spool is damaged: %s", reason)
+            self._stop.set()
 
     def _ship(self) -> bool:
         self._uploader.run(self._stop.event)

@@ -15,7 +15,7 @@ from spool.pages import Pages, opened
 from spool.schema import APPLICATION_ID, PAGE_BYTES, VERSION, select
 from spool.shapes import roots_in, tables
 
-__all__ = ["find_damage", "is_damage", "was_spool"]
+__all__ = ["NOT_TEXT", "find_damage", "is_damage", "was_spool"]
 
 MAGIC = b"SQLite format 3\0"
 
@@ -35,15 +35,17 @@ FORMATS = (1, 2)
 PLAUSIBLE_VERSION = 1000
 """Above it a version is damage rather than news."""
 
+NOT_TEXT = "a text in it is not UTF-8"
+
 MIN_ROOTS = 8
 """So many of a spool's trees must begin where they should, and most of all, to know it by them."""
 
 
 def is_damage(error: BaseException) -> bool:
     """
-    Whether this says that the file is damaged: SQLite's own words, or text in it that is none.
+    Whether SQLite says by this that the file is damaged.
     """
-    return isinstance(error, apsw.CorruptError | apsw.NotADBError | UnicodeDecodeError)
+    return isinstance(error, apsw.CorruptError | apsw.NotADBError)
 
 
 def was_spool(path: Path) -> bool:
@@ -147,6 +149,8 @@ def _sql_damage(path: Path, *, is_thorough: bool) -> str | None:
             db.close()
     except (apsw.CorruptError, apsw.NotADBError, apsw.SQLError) as error:
         return str(error)
+    except UnicodeDecodeError:
+        return NOT_TEXT
     except apsw.Error:  # busy, no permission: the opening proper says it
         return None
 
@@ -160,5 +164,8 @@ def _first_finding(db: apsw.Connection, *, is_thorough: bool) -> str | None:
     if is_thorough:
         # against quick_check it also compares the indexes, which are small: events have none
         finding = str(db.execute("PRAGMA integrity_check(1)").get)
-        return None if finding == "ok" else " ".join(finding.split())
+        if finding != "ok":
+            return " ".join(finding.split())
+        for _ in db.execute("SELECT message FROM event"):  # SQLite does not look whether it is text
+            pass
     return None

@@ -15,6 +15,7 @@ Each message is one line: what, where, and what to do about it.
 from __future__ import annotations
 
 __all__ = [
+    "HINT",
     "NewerSpool",
     "NotASpool",
     "SpoolDamaged",
@@ -23,6 +24,12 @@ __all__ = [
     "SpoolUnusable",
     "TwoDrivers",
 ]
+
+
+HINT = (
+    "`spool run` or `spool replay` sets it aside, saves every event that can be read, and goes on"
+)
+"""What to do about a damaged spool."""
 
 
 class SpoolError(Exception):
@@ -67,10 +74,7 @@ class SpoolDamaged(SpoolUnusable):
     """
 
     def __init__(self, path: object, reason: object) -> None:
-        super().__init__(
-            f"{path}: damaged ({reason}); `spool run` or `spool replay` sets it aside, saves every "
-            "event that can be read, and goes on"
-        )
+        super().__init__(f"{path}: damaged ({reason}); {HINT}")
 
 
 class SpoolHeld(SpoolError):

@@ -29,8 +29,8 @@ class ShipperLock:
     """
     The right to ship from a spool, until `release` or the end of the process.
 
-    `was_released` tells whether the one before ended in order, with all closed: it then took its
-    pid out of the lock file.
+    `was_released` tells whether the one before ended in order: it then took its pid out of the lock
+    file. One that knows of damage clears `is_in_order`, and leaves it there.
 
     Raises `SpoolHeld` with the other's pid, or `SpoolUnusable` where no lock file can be made.
     """
@@ -44,6 +44,7 @@ class ShipperLock:
             raise _unwritable(spool, error) from error
         try:
             _lock(self._descriptor, spool)
+            self.is_in_order = True
             self.was_released = not os.pread(self._descriptor, 1, 0)
             length = os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)
             os.ftruncate(self._descriptor, length)
@@ -56,10 +57,10 @@ class ShipperLock:
 
     def release(self) -> None:
         """
-        Let another shipper have it, all being closed and well. The lock file stays: removing it
-        would race.
+        Let another shipper have it. The lock file stays: removing it would race.
         """
-        os.ftruncate(self._descriptor, 0)
+        if self.is_in_order:
+            os.ftruncate(self._descriptor, 0)
         os.close(self._descriptor)
 
     def __enter__(self) -> ShipperLock:
@@ -71,10 +72,9 @@ class ShipperLock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is None:
-            self.release()
-        else:
-            os.close(self._descriptor)
+        if error is not None:
+            self.is_in_order = False
+        self.release()
 
 
 def holder(spool: Path) -> int | None:

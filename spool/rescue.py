@@ -209,8 +209,8 @@ def _facts(aside: Path, saved: _Saved) -> list[str]:
         )
     if outcome.taken_for_sent:
         facts.append(
-            f"{outcome.taken_for_sent:,} events count as sent that were rejected, or were to be sent "
-            "once more: which ones was lost"
+            f"{outcome.taken_for_sent:,} events count as sent that were rejected, or were to be "
+            "sent once more: which ones was lost"
         )
     if outcome.nameless_streams:
         facts.append(

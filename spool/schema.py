@@ -38,6 +38,7 @@ __all__ = [
     "create_tables",
     "is_at",
     "prepare_place",
+    "refuse_damaged",
     "release_driver",
     "select",
     "unfinished_rescues",
@@ -247,10 +248,7 @@ def prepare_place(path: Path, *, create: bool) -> None:
     try:
         if path.is_dir():
             raise SpoolUnusable(f"{path}: is a folder; give the path of a file with --db")
-        if unfinished_rescues(path):
-            raise SpoolDamaged(path, "its rescue was not finished")
-        if path.is_file() and path.stat().st_size == 0 and _log_bytes(path):
-            raise SpoolDamaged(path, "it is empty, and its write-ahead log is not")
+        refuse_damaged(path)
         if create and not path.exists():
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -275,9 +273,16 @@ def unfinished_rescues(path: Path) -> list[Path]:
     return [name for name in path.parent.iterdir() if name.name.startswith(beginning)]
 
 
-def _log_bytes(path: Path) -> int:
+def refuse_damaged(path: Path) -> None:
+    """
+    Raises `SpoolDamaged` where to open the file would make things worse: SQLite removes the
+    write-ahead log of an empty file, and what is written before a rescue is finished is set aside.
+    """
+    if unfinished_rescues(path):
+        raise SpoolDamaged(path, "its rescue is not finished")
     log = path.with_name(path.name + "-wal")
-    return log.stat().st_size if log.exists() else 0
+    if path.is_file() and path.stat().st_size == 0 and log.exists() and log.stat().st_size > 0:
+        raise SpoolDamaged(path, "it is empty, and its write-ahead log is not")
 
 
 def connect(path: Path) -> apsw.Connection:

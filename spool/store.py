@@ -18,7 +18,7 @@ from types import TracebackType
 import apsw
 
 from spool import queue
-from spool.damage import is_damage, was_spool
+from spool.damage import NOT_TEXT, is_damage, was_spool
 from spool.errors import NotASpool, SpoolDamaged
 from spool.schema import (
     RUN_BLOCK,
@@ -155,7 +155,10 @@ class Store:
         with lock:
             try:
                 yield
-            except Exception as error:
+            except UnicodeDecodeError:
+                self.on_damage(NOT_TEXT)
+                raise apsw.CorruptError(NOT_TEXT) from None
+            except apsw.Error as error:
                 if is_damage(error):
                     self.on_damage(str(error))
                 raise
