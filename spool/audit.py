@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import apsw
 
-from spool.schema import select
+from spool.schema import integrity, select
 from spool.store import Store
 
 __all__ = ["audit"]
@@ -57,8 +57,7 @@ def audit(store: Store) -> list[str]:
 
 
 def _integrity(db: apsw.Connection) -> list[str]:
-    rows = select(db, "PRAGMA integrity_check(20)")
-    return [f"damaged: {row[0]}" for row in rows if row[0] != "ok"]
+    return [f"damaged: {finding}" for finding in integrity(db, 20)]
 
 
 def _accounts(db: apsw.Connection) -> list[str]:

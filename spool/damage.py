@@ -12,7 +12,7 @@ from pathlib import Path
 import apsw
 
 from spool.pages import Pages, opened
-from spool.schema import APPLICATION_ID, PAGE_BYTES, VERSION, select
+from spool.schema import APPLICATION_ID, PAGE_BYTES, VERSION, integrity, select
 from spool.shapes import roots_in, tables
 
 __all__ = ["NOT_TEXT", "find_damage", "is_damage", "was_spool"]
@@ -162,9 +162,8 @@ def _first_finding(db: apsw.Connection, *, is_thorough: bool) -> str | None:
     for view in ("events", "batches"):
         select(db, f"SELECT * FROM {view} LIMIT 1")
     if is_thorough:
-        # against quick_check it also compares the indexes, which are small: events have none
-        finding = str(db.execute("PRAGMA integrity_check(1)").get)
-        if finding != "ok":
+        # beyond quick_check it compares the indexes, which are small: events have none
+        for finding in integrity(db, 1):
             return " ".join(finding.split())
         for _ in db.execute("SELECT message FROM event"):  # SQLite does not look whether it is text
             pass

@@ -93,7 +93,8 @@ class Pages:
             self._offsets = log.offsets | log.offsets_behind
             size_pages = log.size_pages_behind or size_pages
         in_file = -(-os.fstat(file).st_size // PAGE_BYTES) if file >= 0 else 0
-        self.count = size_pages or in_file
+        most = max(in_file, *self._offsets, 0)
+        self.count = min(size_pages or most, most)
         self._map: tuple[int, bytes] = (0, b"")
         self._has_map = self._number(1, 52) > 0 or self.read(2)[:5] == b"\1\0\0\0\0"
         self._free = self._free_pages()

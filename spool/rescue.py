@@ -40,7 +40,7 @@ SHARED_BYTES = (0x40000000 + 2, 510)
 PATIENCE_S = 10.0
 """For another process that has the damaged file open, a `spool put` say, to end."""
 
-FAST = ("journal_mode = OFF", "synchronous = OFF", "temp_store = MEMORY", "cache_size = -65536")
+FAST = ("journal_mode = OFF", "synchronous = OFF", "temp_store = MEMORY", "cache_size = -16384")
 
 RESCUED, ASIDE = ".rescued-", ".damaged-"
 
@@ -65,7 +65,7 @@ def rescue(path: Path, *, is_thorough: bool, damage: str | None = None) -> list[
     """
     try:
         facts = _finish(path)
-        damage = damage or find_damage(path, is_thorough=is_thorough)
+        damage = damage or _confirmed_damage(path, is_thorough=is_thorough)
         if damage is None:
             return facts
         return [*facts, f"{path} is damaged: {damage}", *_replace(path)]
@@ -73,6 +73,15 @@ def rescue(path: Path, *, is_thorough: bool, damage: str | None = None) -> list[
         raise _hopeless(path, str(error)) from error
     except OSError as error:
         raise _hopeless(path, error.strerror or str(error)) from error
+
+
+def _confirmed_damage(path: Path, *, is_thorough: bool) -> str | None:
+    """
+    What two looks find: a `spool put` beside us may have been writing during the first.
+    """
+    if find_damage(path, is_thorough=is_thorough) is None:
+        return None
+    return find_damage(path, is_thorough=is_thorough)
 
 
 def _replace(path: Path) -> list[str]:
@@ -180,7 +189,9 @@ def _finish(path: Path) -> list[str]:
                     f"{old}: made while the rescue of the damaged {new} was not finished; "
                     "move it elsewhere, and start again"
                 )
-            if old.exists():
+            if old.exists() and old.stat().st_size == 0 and end:
+                old.unlink()  # of the look at what is damaged
+            elif old.exists():
                 old.rename(new)
         path.with_name(path.name + "-shm").unlink(missing_ok=True)
         _sync_folder(path)

@@ -36,6 +36,7 @@ __all__ = [
     "claim_driver",
     "connect",
     "create_tables",
+    "integrity",
     "is_at",
     "prepare_place",
     "refuse_damaged",
@@ -311,6 +312,18 @@ def select(db: apsw.Connection, sql: str, values: Any = ()) -> list[Any]:
     All rows of a statement, which the caller knows the columns of.
     """
     return db.execute(sql, values).fetchall()
+
+
+def integrity(db: apsw.Connection, most: int) -> list[str]:
+    """
+    What SQLite finds wrong with the file, up to `most` lines.
+
+    Where the schema has views, "everything" may leave out the list of free pages; to ask for one
+    table, any, has that looked at.
+    """
+    rows = select(db, f"PRAGMA integrity_check({most:d})")
+    rows += select(db, "PRAGMA integrity_check(sqlite_schema)")
+    return [str(row[0]) for row in rows if row[0] != "ok"][:most]
 
 
 def _configure(connection: apsw.Connection, path: Path) -> None:
