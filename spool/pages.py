@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from spool.records import Unreadable, Value, values_of, varint
 from spool.schema import PAGE_BYTES
 from spool.wal import Log, read_log
 
@@ -25,11 +26,9 @@ __all__ = [
     "TABLE_LEAF",
     "Pages",
     "Row",
-    "Value",
     "opened",
 ]
 
-Value = int | str | bytes | float | None
 Row = tuple[int, tuple[Value, ...]]
 """(rowid, or 0 where there is none; the values of the record)."""
 
@@ -47,13 +46,6 @@ MAP_PAGES = PAGE_BYTES // 5 + 1
 """A page of the pointer map, and those that it tells of."""
 
 MAX_DEPTH = 20
-INTEGER_BYTES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
-
-
-class Unreadable(Exception):
-    """
-    What is here is no row.
-    """
 
 
 @contextmanager
@@ -169,7 +161,8 @@ class Pages:
         has_parent = kind in (OVERFLOW_FIRST, OVERFLOW_NEXT, NODE)
         if kind not in (ROOT, FREE) and not has_parent:
             return None
-        return (kind, parent) if has_parent == (0 < parent <= self.count) else None
+        is_possible = 0 < parent <= self.count if has_parent else parent == 0
+        return (kind, parent) if is_possible else None
 
     def _is_map(self, number: int) -> bool:
         return self._has_map and number % MAP_PAGES == 2
@@ -207,7 +200,7 @@ class Pages:
         children = []
         for at in _pointers(number, page):
             cell = page[at : at + 13].ljust(13, b"\0")
-            key = _varint(cell, 4)[0] if page[start] == TABLE_INTERIOR else 0
+            key = varint(cell, 4)[0] if page[start] == TABLE_INTERIOR else 0
             children.append((int.from_bytes(cell[:4], "big"), key))
         children.append((int.from_bytes(page[start + 8 : start + 12], "big"), 0))
         return [(child, key) for child, key in children if 1 < child <= self.count]
@@ -244,16 +237,16 @@ class Pages:
     def _row(self, number: int, page: bytes, at: int, kind: int) -> Row:
         if kind == INDEX_INTERIOR:
             at += 4
-        size, at = _varint(page, at)
+        size, at = varint(page, at)
         rowid = 0
         if kind == TABLE_LEAF:
-            rowid, at = _varint(page, at)
+            rowid, at = varint(page, at)
         most = PAGE_BYTES - 35 if kind == TABLE_LEAF else (PAGE_BYTES - 12) * 64 // 255 - 23
         if size <= most:
             if at + size > PAGE_BYTES:
                 raise Unreadable
-            return rowid, _values(page[at : at + size])
-        return rowid, _values(self._with_overflow(number, page, at, size, most))
+            return rowid, values_of(page[at : at + size])
+        return rowid, values_of(self._with_overflow(number, page, at, size, most))
 
     def _with_overflow(self, number: int, page: bytes, at: int, size: int, most: int) -> bytes:
         """
@@ -294,53 +287,3 @@ def _pointers(number: int, page: bytes) -> tuple[int, ...]:
     count = int.from_bytes(page[start + 3 : start + 5], "big")
     count = min(count, (PAGE_BYTES - first) // 2)
     return struct.unpack_from(f">{count}H", page, first)
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """
-    A number of one to nine bytes, as a positive one, and where it ends.
-    """
-    value = data[at]
-    if value < 0x80:
-        return value, at + 1
-    value &= 0x7F
-    for position in range(at + 1, at + 8):
-        byte = data[position]
-        value = value << 7 | byte & 0x7F
-        if byte < 0x80:
-            return value, position + 1
-    return value << 8 | data[at + 8], at + 9
-
-
-def _values(record: bytes) -> tuple[Value, ...]:
-    """
-    What a record holds, where its lengths agree with each other; text that is none, as bytes.
-    """
-    header_end, at = _varint(record, 0)
-    position = header_end
-    values: list[Value] = []
-    while at < header_end:
-        kind, at = _varint(record, at)
-        value, position = _value(record, kind, position)
-        values.append(value)
-    if at != header_end or position != len(record):
-        raise Unreadable
-    return tuple(values)
-
-
-def _value(record: bytes, kind: int, at: int) -> tuple[Value, int]:
-    if kind == 0:
-        return None, at
-    if kind in INTEGER_BYTES:
-        end = at + INTEGER_BYTES[kind]
-        return int.from_bytes(record[at:end], "big", signed=True), end
-    if kind in (8, 9):
-        return kind - 8, at
-    if kind < 13 or not kind & 1:  # no spool holds floats or blobs
-        raise Unreadable
-    end = at + (kind - 13) // 2
-    text = record[at:end]
-    try:
-        return text.decode(), end
-    except UnicodeDecodeError:
-        return text, end

@@ -18,7 +18,8 @@ from typing import Any
 
 import apsw
 
-from spool.pages import INDEX_KINDS, TABLE_INTERIOR, TABLE_LEAF, Pages, Row, Value
+from spool.pages import INDEX_KINDS, TABLE_INTERIOR, TABLE_LEAF, Pages, Row
+from spool.records import Value
 from spool.schema import RUN_BLOCK
 from spool.shapes import Table, tables_in
 

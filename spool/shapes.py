@@ -12,7 +12,8 @@ from functools import cache
 
 import apsw
 
-from spool.pages import INDEX_KINDS, TABLE_KINDS, TABLE_LEAF, Pages, Value
+from spool.pages import INDEX_KINDS, TABLE_KINDS, TABLE_LEAF, Pages
+from spool.records import Value
 from spool.schema import FOR_GOOD, create_tables, select
 
 __all__ = ["Table", "roots_in", "tables_in"]

@@ -264,9 +264,10 @@ def test_what_was_pruned_stays_so_where_the_list_of_free_pages_is_lost(db, past)
     assert events == past.events
 
 
-def test_what_was_pruned_stays_so_where_the_map_of_pages_is_lost(db, past):
+@pytest.mark.parametrize("byte", [0, 1, 2, 3, 5])
+def test_what_was_pruned_stays_so_where_the_map_of_pages_is_lost(db, past, byte):
     assert past.free
-    change(db, 2, bytes(PAGE))
+    change(db, 2, bytes([byte, 9, 9, 9, 9]) * (PAGE // 5))
     _, events, _ = saved(db, past, {2})
     assert events == past.events
 
