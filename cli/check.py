@@ -12,6 +12,7 @@ from cli.errors import FAILED
 from cli.options import db_option
 from cli.output import printable
 from spool.audit import audit
+from spool.errors import HINT
 from spool.store import Store
 
 __all__ = ["command"]
@@ -31,6 +32,8 @@ def command(*, db: Path) -> int:
         findings = audit(store)
     for finding in findings:
         click.echo(printable(finding))
+    if any(finding.startswith("damaged") for finding in findings):
+        click.echo(f"spool check: the spool is damaged; {HINT}", err=True)
     if findings:
         return FAILED
     click.echo("sound: every event is accounted for")

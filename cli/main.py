@@ -134,7 +134,7 @@ def _tell_known(error: Exception) -> int:
     """
     Errors that the packages name themselves; anything else is a bug, and goes on with its trace.
     """
-    from spool.errors import SpoolError  # noqa: PLC0415 - an error is no time to save, a start is
+    from spool.errors import HINT, SpoolError  # noqa: PLC0415 - an error is no time to save, a start is
 
     if isinstance(error, SpoolError):
         click.echo(f"spool: {error}", err=True)
@@ -142,7 +142,10 @@ def _tell_known(error: Exception) -> int:
     shipper_errors = sys.modules.get("shipper.errors")
     apsw = sys.modules.get("apsw")
     if apsw and isinstance(error, apsw.Error):
-        click.echo(f"spool: the spool cannot be written: {error}", err=True)
+        from spool.damage import is_damage  # noqa: PLC0415 - as above
+
+        told = f"is damaged: {error}; {HINT}" if is_damage(error) else f"cannot be written: {error}"
+        click.echo(f"spool: the spool {told}", err=True)
         return FAILED
     if shipper_errors and isinstance(error, shipper_errors.ShipperError):
         click.echo(f"spool: {error}", err=True)

@@ -25,9 +25,11 @@ from shipper.route import Route, parse_route
 from shipper.stopping import Stop, stopping_on_signals
 from shipper.upload import Uploader, now_ms
 from spool import replay
-from spool.errors import SpoolHeld
+from spool.errors import SpoolDamaged, SpoolHeld
 from spool.lock import ShipperLock
 from spool.piece import Ages
+from spool.rescue import rescue
+from spool.schema import unfinished_rescues
 from spool.selection import Selection
 from spool.store import Store
 
@@ -90,7 +92,10 @@ def command(
     _check_target(to_group, to_stream)
     parsed = parse_route(route, os.environ)
     set_up_logs("text", debug=parsed.debug)
-    with Store(db, create=False) as store, stopping_on_signals() as stop, ExitStack() as held:
+    with ExitStack() as held:
+        lock, agent = (None, None) if dry_run else _take_over(db, held)
+        store = held.enter_context(Store(db, create=False))
+        stop = held.enter_context(stopping_on_signals())
         selection = Selection(
             group=group,
             stream=stream,
@@ -107,11 +112,6 @@ def command(
         if dry_run:
             plan.tell("would send", rate)
             return 0
-        try:
-            held.enter_context(ShipperLock(db))
-            agent = None
-        except SpoolHeld as error:
-            agent = error.pid
         plan.tell("sending", rate)
         work = _Work(store, stop, plan.queue(is_drain=is_drain))
         if work.total == 0:
@@ -122,8 +122,27 @@ def command(
                 click.echo("--rate is for a replay without an agent; it is ignored", err=True)
             is_done = _watch(work, agent)
         else:
+            damage = _stopping_on_damage(work)
             is_done = _send(work, parsed, Pace(rate) if rate else None)
+            if damage and lock:
+                lock.is_in_order = False  # the next one is to look at everything
+                raise SpoolDamaged(db, damage[0])
         return _tell_end(work, is_done=is_done, agent=agent)
+
+
+def _take_over(db: Path, held: ExitStack) -> tuple[ShipperLock | None, int | None]:
+    """
+    Become the shipper, and see that the spool is sound; or the pid of the agent that is it.
+    """
+    if not db.is_file() and not unfinished_rescues(db):
+        return None, None  # the opening says that there is none, and nothing is made
+    try:
+        lock = held.enter_context(ShipperLock(db))
+    except SpoolHeld as error:
+        return None, error.pid or 0
+    for fact in rescue(db, is_thorough=not lock.was_released):
+        click.echo(fact, err=True)
+    return lock, None
 
 
 @dataclass(slots=True)
@@ -253,6 +272,20 @@ def _send(work: _Work, route: Route, pace: Pace | None) -> bool:
         uploader.finish(FINISH_S if work.stop.event.is_set() else 0)
         show()
     return is_done or work.left() == 0
+
+
+def _stopping_on_damage(work: _Work) -> list[str]:
+    """
+    End where the spool turns out to be damaged; what SQLite said of it comes into the list.
+    """
+    found: list[str] = []
+
+    def stop(reason: str) -> None:
+        found.append(reason)
+        work.stop.set()
+
+    work.store.on_damage = stop
+    return found
 
 
 def _watch(work: _Work, agent: int) -> bool:

@@ -31,8 +31,10 @@ from shipper.sources.json_file import JsonFileSource
 from shipper.sources.multiline import MultilineRule
 from shipper.stopping import Stop, stopping_on_signals
 from shipper.upload import Endpoint, Uploader, now_ms
+from spool.errors import SpoolUnusable
 from spool.lock import ShipperLock
 from spool.place import is_open_to_all
+from spool.rescue import rescue
 from spool.retention import prune
 from spool.store import Store
 from spool.vitals import Vitals
@@ -51,6 +53,9 @@ GIVE_UP_S = 20.0
 """With `--once`, after so long without a success what is left stays for the next run."""
 
 PRUNE_EVERY_S = 60.0
+
+RESCUE_APART_S = 60.0
+"""Sooner after a rescue, the disk is at fault and would damage the next spool too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +91,30 @@ def run(settings: Settings) -> bool:
     Returns False where events are left that were to be sent. Raises `SpoolError`, `ShipperError`.
     """
     _allow_many_files()
+    with ShipperLock(settings.db) as lock:
+        damage = None
+        while True:
+            facts = rescue(settings.db, is_thorough=not lock.was_released, damage=damage)
+            for fact in facts:
+                log.warning("%s", fact)
+            begun_s = time.monotonic()
+            agent, delivered = _live(settings)
+            damage = agent.damage
+            lock.is_in_order = damage is None
+            if damage is None or agent.was_told_to_stop:
+                return delivered
+            if facts and time.monotonic() - begun_s < RESCUE_APART_S:
+                raise SpoolUnusable(
+                    f"{settings.db}: damaged again soon after it was rescued; check the disk"
+                )
+
+
+def _live(settings: Settings) -> tuple[_Agent, bool]:
+    """
+    One agent, until a stop or until its spool turns out to be damaged, and whether all is sent.
+    """
     with ExitStack() as parts:
         telemetry = parts.enter_context(_listen(settings.metrics)) if settings.metrics else None
-        parts.enter_context(ShipperLock(settings.db))
         store = parts.enter_context(Store(settings.db))
         if telemetry:
             parts.callback(telemetry.close)  # before the store
@@ -108,7 +134,8 @@ def run(settings: Settings) -> bool:
         uploader = Uploader(
             store, endpoint, delay_s=settings.delay_s, concurrency=settings.concurrency
         )
-        return _Agent(settings, store, uploader, stop).run(telemetry, deaths)
+        agent = _Agent(settings, store, uploader, stop)
+        return agent, agent.run(telemetry, deaths)
 
 
 class _Agent:
@@ -121,6 +148,9 @@ class _Agent:
         self._store = store
         self._uploader = uploader
         self._stop = stop
+        self.damage: str | None = None
+        self.was_told_to_stop = False
+        store.on_damage = self._end_damaged
         self._sources = _make_sources(settings, store)
         self._failed = False
         self._is_collected = False
@@ -130,6 +160,17 @@ class _Agent:
             stop.wakes(source.wake)
 
     def run(self, telemetry: Telemetry | None, deaths: Sequence[str]) -> bool:
+        """
+        Until a stop, or until the spool turns out to be damaged.
+        """
+        try:
+            return self._run(telemetry, deaths)
+        except apsw.Error:
+            if self.damage is None:
+                raise
+            return False
+
+    def _run(self, telemetry: Telemetry | None, deaths: Sequence[str]) -> bool:
         self._uploader.start()
         captures = [
             threading.Thread(target=self._capture, args=[source], name="capture", daemon=True)
@@ -150,11 +191,23 @@ class _Agent:
         deadline_s = time.monotonic() + STOP_BUDGET_S / 2
         for thread in captures:
             thread.join(max(0.0, deadline_s - time.monotonic()))
-        self._uploader.finish(STOP_BUDGET_S / 2 if is_told else 0)
+        self._uploader.finish(STOP_BUDGET_S / 2 if is_told and self.damage is None else 0)
         log.info("stopped")
+        if self.damage is not None:
+            return False
         if self._failed:
             raise ShipperError("collecting failed; see the log")
         return delivered or (self._is_collected and self._store.unsent() == 0)
+
+    def _end_damaged(self, reason: str) -> None:
+        """
+        Called by whichever thread meets the damage.
+        """
+        if self.damage is None:
+            self.damage = reason
+            self.was_told_to_stop = self._stop.event.is_set()
+            log.error("the spool is damaged: %s", reason)
+            self._stop.set()
 
     def _ship(self) -> bool:
         self._uploader.run(self._stop.event)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import apsw
 
-from spool.schema import select
+from spool.schema import BLOCK_IDS, integrity, select
 from spool.store import Store
 
 __all__ = ["audit"]
@@ -41,6 +41,13 @@ FROM stream JOIN (
 WHERE found.events <> found.counted
 """
 
+MISPLACED = f"""
+SELECT count(*) FROM event
+LEFT JOIN extent ON extent.block = event.id / {BLOCK_IDS} AND extent.stream_id = event.stream_id
+WHERE event.id BETWEEN extent.first_id AND extent.last_id IS NOT true
+   OR event.timestamp BETWEEN extent.first_timestamp AND extent.last_timestamp IS NOT true
+"""
+
 
 def audit(store: Store) -> list[str]:
     """
@@ -57,8 +64,7 @@ def audit(store: Store) -> list[str]:
 
 
 def _integrity(db: apsw.Connection) -> list[str]:
-    rows = select(db, "PRAGMA integrity_check(20)")
-    return [f"damaged: {row[0]}" for row in rows if row[0] != "ok"]
+    return [f"damaged: {finding}" for finding in integrity(db, 20)]
 
 
 def _accounts(db: apsw.Connection) -> list[str]:
@@ -71,4 +77,9 @@ def _accounts(db: apsw.Connection) -> list[str]:
         f"{name}: {events} events are {state}, but {counted} are counted"
         for name, state, events, counted in select(db, MISCOUNTED)
     ]
-    return unaccounted + miscounted
+    misplaced = [
+        f"{count} events lie outside of their stream's extents"
+        for (count,) in select(db, MISPLACED)
+        if count
+    ]
+    return unaccounted + miscounted + misplaced

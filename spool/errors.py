@@ -4,7 +4,8 @@ What can be wrong with a spool.
 SpoolError
 ├── SpoolUnusable      the file cannot be opened, made or written
 │   ├── NotASpool      it holds something else
-│   └── NewerSpool     a newer version of this program wrote it
+│   ├── NewerSpool     a newer version of this program wrote it
+│   └── SpoolDamaged   it is ours, and cannot be read as a whole
 ├── SpoolHeld          another shipper ships from it
 └── TwoDrivers         this process has the file open through the other SQLite already
 
@@ -13,7 +14,22 @@ Each message is one line: what, where, and what to do about it.
 
 from __future__ import annotations
 
-__all__ = ["NewerSpool", "NotASpool", "SpoolError", "SpoolHeld", "SpoolUnusable", "TwoDrivers"]
+__all__ = [
+    "HINT",
+    "NewerSpool",
+    "NotASpool",
+    "SpoolDamaged",
+    "SpoolError",
+    "SpoolHeld",
+    "SpoolUnusable",
+    "TwoDrivers",
+]
+
+
+HINT = (
+    "`spool run` or `spool replay` sets it aside, saves every event that can be read, and goes on"
+)
+"""What to do about a damaged spool."""
 
 
 class SpoolError(Exception):
@@ -50,6 +66,15 @@ class NewerSpool(SpoolUnusable):
             f"{path}: written by a newer version of spool (format {version}, this one knows "
             f"{known}); install that version, or give another path with --db"
         )
+
+
+class SpoolDamaged(SpoolUnusable):
+    """
+    The file is a spool, and damaged; what can be read of it can be saved.
+    """
+
+    def __init__(self, path: object, reason: object) -> None:
+        super().__init__(f"{path}: damaged ({reason}); {HINT}")
 
 
 class SpoolHeld(SpoolError):

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import apsw
 
-from spool.schema import BLOCK_IDS
+from spool.schema import BLOCK_IDS, select
 
-__all__ = ["add", "remeasure"]
+__all__ = ["add", "rebuild", "remeasure"]
 
 MEASURE = """
 SELECT :block, stream_id, min(id), max(id), min(timestamp), max(timestamp), count(*),
        sum(octet_length(message))
-FROM event WHERE id BETWEEN :first AND :last AND stream_id = :stream GROUP BY stream_id
+FROM event WHERE id BETWEEN :first AND :last
 """
 
 
@@ -26,8 +26,8 @@ def add(db: apsw.Connection, stream_id: int, first_id: int, last_id: int) -> Non
     Note events of one stream that were just stored.
     """
     db.executemany(
-        f"INSERT INTO extent {MEASURE} ON CONFLICT (block, stream_id) DO UPDATE SET"
-        " last_id = excluded.last_id,"
+        f"INSERT INTO extent {MEASURE} AND stream_id = :stream GROUP BY stream_id"
+        " ON CONFLICT (block, stream_id) DO UPDATE SET last_id = excluded.last_id,"
         " first_timestamp = min(first_timestamp, excluded.first_timestamp),"
         " last_timestamp = max(last_timestamp, excluded.last_timestamp),"
         " events = events + excluded.events, bytes = bytes + excluded.bytes",
@@ -53,3 +53,22 @@ def remeasure(db: apsw.Connection, stream_id: int, blocks: set[int]) -> None:
     )
     for block in blocks:
         add(db, stream_id, block * BLOCK_IDS, block * BLOCK_IDS + BLOCK_IDS - 1)
+
+
+def rebuild(db: apsw.Connection) -> None:
+    """
+    Measure all events anew.
+    """
+    db.execute("DELETE FROM extent")
+    blocks = select(db, f"SELECT DISTINCT id / {BLOCK_IDS} FROM event")
+    db.executemany(
+        f"INSERT INTO extent {MEASURE} GROUP BY stream_id",
+        (
+            {
+                "block": block,
+                "first": block * BLOCK_IDS,
+                "last": block * BLOCK_IDS + BLOCK_IDS - 1,
+            }
+            for (block,) in blocks
+        ),
+    )

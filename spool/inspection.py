@@ -20,8 +20,16 @@ from urllib.parse import quote
 
 from sqlite_utils import Database
 
-from spool.errors import NewerSpool, NotASpool, SpoolError, SpoolUnusable
-from spool.schema import APPLICATION_ID, BLOCK_IDS, VERSION, claim_driver, release_driver
+from spool.damage import was_spool
+from spool.errors import NewerSpool, NotASpool, SpoolDamaged, SpoolError, SpoolUnusable
+from spool.schema import (
+    APPLICATION_ID,
+    BLOCK_IDS,
+    VERSION,
+    claim_driver,
+    refuse_damaged,
+    release_driver,
+)
 from spool.selection import Selection
 
 __all__ = ["Inspection", "Row"]
@@ -58,6 +66,7 @@ class Inspection:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
+            refuse_damaged(path)
             if not path.is_file():
                 raise SpoolUnusable(
                     f"{path}: no spool here; `spool run` makes one, or give another path with --db"
@@ -74,7 +83,7 @@ class Inspection:
                 undo.callback(self._connection.close)
                 self._database = Database(self._connection)
                 self._check_version()
-            except sqlite3.Error as error:
+            except (sqlite3.Error, NotASpool) as error:
                 raise self._unusable(error) from error
             self._connection.create_function("iso", 1, _iso, deterministic=True)
             self._connection.create_function("regexp", 2, _matches, deterministic=True)
@@ -107,6 +116,8 @@ class Inspection:
         try:
             yield from self._database.query(sql, values or [])
         except (sqlite3.Error, ValueError) as error:
+            if _is_damage(error):
+                raise SpoolDamaged(self.path, "it cannot be read as a whole") from error
             raise SpoolError(f"{self.path}: {str(error).splitlines()[0]}") from error
 
     def streams(self) -> list[Row]:
@@ -196,10 +207,19 @@ class Inspection:
         if version > VERSION:
             raise NewerSpool(self.path, version, known=VERSION)
 
-    def _unusable(self, error: sqlite3.Error) -> SpoolError:
-        if isinstance(error, sqlite3.DatabaseError) and "not a database" in str(error):
-            return NotASpool(self.path)
+    def _unusable(self, error: sqlite3.Error | NotASpool) -> SpoolError:
+        if isinstance(error, NotASpool) or _is_damage(error):
+            is_ours = was_spool(self.path)
+            return SpoolDamaged(self.path, "header") if is_ours else NotASpool(self.path)
         return _unreadable(self.path, error)
+
+
+def _is_damage(error: Exception) -> bool:
+    """
+    Whether SQLite's words mean a damaged file: so do bytes in a text that are none.
+    """
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "UTF-8" in str(error)
 
 
 def _unreadable(path: Path, reason: object) -> SpoolUnusable:

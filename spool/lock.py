@@ -30,6 +30,9 @@ class ShipperLock:
     """
     The right to ship from a spool, until `release` or the end of the process.
 
+    `was_released` tells whether the one before ended in order: it then took its pid out of the lock
+    file. One that knows of damage clears `is_in_order`, and leaves it there.
+
     Raises `SpoolHeld` with the other's pid, or `SpoolUnusable` where no lock file can be made.
     """
 
@@ -41,6 +44,8 @@ class ShipperLock:
             raise _unwritable(spool, error) from error
         try:
             _lock(self._descriptor, spool)
+            self.is_in_order = True
+            self.was_released = not os.pread(self._descriptor, 1, 0)
             length = os.pwrite(self._descriptor, b"%d\n" % os.getpid(), 0)
             os.ftruncate(self._descriptor, length)
         except OSError as error:
@@ -54,6 +59,8 @@ class ShipperLock:
         """
         Let another shipper have it. The lock file stays: removing it would race.
         """
+        if self.is_in_order:
+            os.ftruncate(self._descriptor, 0)
         os.close(self._descriptor)
 
     def __enter__(self) -> ShipperLock:
@@ -65,6 +72,8 @@ class ShipperLock:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is not None:
+            self.is_in_order = False
         self.release()
 
 

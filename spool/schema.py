@@ -26,19 +26,27 @@ from typing import Any, Literal
 
 import apsw
 
-from spool.errors import NewerSpool, NotASpool, SpoolUnusable, TwoDrivers
+from spool.errors import NewerSpool, NotASpool, SpoolDamaged, SpoolUnusable, TwoDrivers
 from spool.patience import Patience
 from spool.place import make_folder, open_file
 
 __all__ = [
+    "APPLICATION_ID",
     "BLOCK_IDS",
+    "FOR_GOOD",
+    "PAGE_BYTES",
     "RUN_BLOCK",
     "VERSION",
     "claim_driver",
     "connect",
+    "create_tables",
+    "integrity",
+    "is_at",
     "prepare_place",
+    "refuse_damaged",
     "release_driver",
     "select",
+    "unfinished_rescues",
 ]
 
 VERSION = 1
@@ -59,6 +67,9 @@ WAL_KEEP_BYTES = 16 * 1024 * 1024
 
 PAGE_BYTES = 8192
 CACHE_KIB = 4096
+
+FOR_GOOD = (f"page_size = {PAGE_BYTES}", "auto_vacuum = INCREMENTAL")
+"""Settings of a file that are there before its first table, or never."""
 
 TABLES = f"""
 CREATE TABLE stream (
@@ -221,6 +232,17 @@ def claim_driver(path: Path, driver: Driver) -> tuple[int, int]:
     return claim
 
 
+def is_at(claim: tuple[int, int], path: Path) -> bool:
+    """
+    Whether the file that was claimed is still the one at `path`.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return False
+    return claim == (status.st_dev, status.st_ino)
+
+
 def release_driver(claim: tuple[int, int]) -> None:
     """
     Give back what `claim_driver` returned.
@@ -244,6 +266,7 @@ def prepare_place(path: Path, *, create: bool) -> None:
     try:
         if path.is_dir():
             raise SpoolUnusable(f"{path}: is a folder; give the path of a file with --db")
+        refuse_damaged(path)
         if create and not path.exists():
             make_folder(path.parent)
             os.close(open_file(path))
@@ -258,12 +281,35 @@ def prepare_place(path: Path, *, create: bool) -> None:
         raise _unwritable(path, "no permission")
 
 
+def unfinished_rescues(path: Path) -> list[Path]:
+    """
+    Complete copies of what could be read from a damaged spool, that are not in its place yet.
+    """
+    beginning = f"{path.name}.rescued-"
+    if not path.parent.is_dir():
+        return []
+    return [name for name in path.parent.iterdir() if name.name.startswith(beginning)]
+
+
+def refuse_damaged(path: Path) -> None:
+    """
+    Raises `SpoolDamaged` where to open the file would make things worse: SQLite removes the
+    write-ahead log of an empty file, and what is written before a rescue is finished is set aside.
+    """
+    if unfinished_rescues(path):
+        raise SpoolDamaged(path, "its rescue is not finished")
+    log = path.with_name(path.name + "-wal")
+    if path.is_file() and path.stat().st_size == 0 and log.exists() and log.stat().st_size > 0:
+        raise SpoolDamaged(path, "it is empty, and its write-ahead log is not")
+
+
 def connect(path: Path, patience: Patience) -> apsw.Connection:
     """
     A connection for writing to the spool at `path`; an empty file there becomes one. To open one
     that is there writes nothing, and so waits for no other process's transaction.
 
-    Raises `SpoolUnusable`, `NotASpool` or `NewerSpool`; then the file is as it was.
+    Raises `SpoolUnusable`, `NotASpool` or `NewerSpool`; then the file is as it was. A file that
+    SQLite cannot read is none, as far as can be told here.
     """
     try:
         connection = apsw.Connection(str(path))
@@ -273,7 +319,7 @@ def connect(path: Path, patience: Patience) -> apsw.Connection:
         except BaseException:
             connection.close()
             raise
-    except apsw.NotADBError as error:
+    except (apsw.NotADBError, apsw.CorruptError) as error:
         raise NotASpool(path) from error
     except apsw.Error as error:
         raise SpoolUnusable(f"{path}: cannot be used as a spool: {_reason(error)}") from error
@@ -287,14 +333,26 @@ def select(db: apsw.Connection, sql: str, values: Any = ()) -> list[Any]:
     return db.execute(sql, values).fetchall()
 
 
+def integrity(db: apsw.Connection, most: int) -> list[str]:
+    """
+    What SQLite finds wrong with the file, up to `most` lines.
+
+    Where the schema has views, "everything" may leave out the list of free pages; to ask for one
+    table, any, has that looked at.
+    """
+    rows = select(db, f"PRAGMA integrity_check({most:d})")
+    rows += select(db, "PRAGMA integrity_check(sqlite_schema)")
+    return [str(row[0]) for row in rows if row[0] != "ok"][:most]
+
+
 def _configure(connection: apsw.Connection, path: Path) -> None:
     # until it is known to be ours: who closes a file last moves its write-ahead log into it
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     version = _version(connection, path)
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
     if version == 0:  # before the first table: these are for good, and writing them takes the lock
-        connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        for pragma in FOR_GOOD:
+            connection.execute(f"PRAGMA {pragma}")
     for pragma in (
         "journal_mode = WAL",
         "synchronous = FULL",  # a committed chunk survives a power cut
@@ -328,15 +386,22 @@ def _create(connection: apsw.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         if connection.pragma("user_version") == 0:  # nobody else made it since we looked
-            connection.execute(TABLES)
-            connection.execute(VIEWS)
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {VERSION}")
+            create_tables(connection)
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:  # a full disk has undone it already
             connection.execute("ROLLBACK")
         raise
+
+
+def create_tables(connection: apsw.Connection) -> None:
+    """
+    Make an empty database a spool.
+    """
+    connection.execute(TABLES)
+    connection.execute(VIEWS)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
 def _unwritable(path: Path, reason: str | None) -> SpoolUnusable:

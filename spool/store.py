@@ -9,8 +9,8 @@ event is queued, in a batch or rejected, and never two of these.
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +18,18 @@ from types import TracebackType
 import apsw
 
 from spool import extent, queue
+from spool.damage import NOT_TEXT, is_damage, was_spool
+from spool.errors import NotASpool, SpoolDamaged
 from spool.patience import Patience
-from spool.schema import RUN_BLOCK, claim_driver, connect, prepare_place, release_driver, select
+from spool.schema import (
+    RUN_BLOCK,
+    claim_driver,
+    connect,
+    is_at,
+    prepare_place,
+    release_driver,
+    select,
+)
 
 __all__ = ["EXPIRED", "TOO_NEW", "TOO_OLD", "Batch", "Chunk", "Event", "Store", "Waiting"]
 
@@ -88,24 +98,42 @@ class Store:
     """
     An open spool. Its methods may be called from any thread.
 
-    Raises `SpoolUnusable`, `NotASpool`, `NewerSpool` or `TwoDrivers` when it cannot be opened.
+    Raises `SpoolUnusable`, `NotASpool`, `NewerSpool`, `SpoolDamaged` or `TwoDrivers` when it cannot
+    be opened. Where it turns out to be damaged later, `on_damage` is called with what SQLite says.
     """
 
     def __init__(self, path: Path, *, create: bool = True) -> None:
         self.path = path
+        self.on_damage: Callable[[str], None] = lambda _: None
         self._patience = Patience()
-        prepare_place(path, create=create)
-        with ExitStack() as undo:
-            undo.callback(release_driver, claim_driver(path, "apsw"))
-            self._writer = connect(path, self._patience)
-            undo.callback(self._writer.close)
-            self._reader = connect(path, self._patience)
-            undo.callback(self._reader.close)
-            self._opened = undo.pop_all()
+        while not self._open(create=create):
+            pass
         self._writer_lock = threading.RLock()
         self._reader_lock = threading.Lock()
         self._is_in_transaction = False
         self._names = _Names()
+
+    def _open(self, *, create: bool) -> bool:
+        """
+        False where meanwhile a rescue has put another file in the place of this one.
+        """
+        prepare_place(self.path, create=create)
+        with ExitStack() as undo:
+            claim = claim_driver(self.path, "apsw")
+            undo.callback(release_driver, claim)
+            try:
+                self._writer = connect(self.path, self._patience)
+                undo.callback(self._writer.close)
+                self._reader = connect(self.path, self._patience)
+                undo.callback(self._reader.close)
+            except NotASpool as error:
+                if was_spool(self.path):
+                    raise SpoolDamaged(self.path, error.__cause__ or "header") from error
+                raise
+            if is_at(claim, self.path):
+                self._opened = undo.pop_all()
+                return True
+        return False
 
     def close(self) -> None:
         """
@@ -135,13 +163,29 @@ class Store:
         self.close()
 
     @contextmanager
+    def _using(self, lock: AbstractContextManager[object]) -> Iterator[None]:
+        """
+        Hold a lock, and tell of damage that is met meanwhile.
+        """
+        with lock:
+            try:
+                yield
+            except UnicodeDecodeError:
+                self.on_damage(NOT_TEXT)
+                raise apsw.CorruptError(NOT_TEXT) from None
+            except apsw.Error as error:
+                if is_damage(error):
+                    self.on_damage(str(error))
+                raise
+
+    @contextmanager
     def transaction(self) -> Iterator[apsw.Connection]:
         """
         One write transaction on the spool: durable when the block ends, undone if it raises.
 
         Within another one of the same thread it is part of that.
         """
-        with self._writer_lock:
+        with self._using(self._writer_lock):
             if self._is_in_transaction:
                 yield self._writer
                 return
@@ -167,7 +211,7 @@ class Store:
         """
         The writing connection outside a transaction, for statements that cannot be in one.
         """
-        with self._writer_lock:
+        with self._using(self._writer_lock):
             yield self._writer
 
     @contextmanager
@@ -175,7 +219,7 @@ class Store:
         """
         The reading connection: it waits for no writer, and no writer waits for it.
         """
-        with self._reader_lock:
+        with self._using(self._reader_lock):
             yield self._reader
 
     # --- in ---------------------------------------------------------------------------------
@@ -216,7 +260,7 @@ class Store:
         """
         Where this source stood in the last chunk that it stored; None for a new one.
         """
-        with self._writer_lock:
+        with self._using(self._writer_lock):
             found: str | None = self._writer.execute(
                 "SELECT position FROM checkpoint WHERE source = ?", (source,)
             ).get
@@ -254,7 +298,7 @@ class Store:
         """
         The streams in which events wait for a batch, the longest-waiting first.
         """
-        with self._writer_lock:
+        with self._using(self._writer_lock):
             rows = select(
                 self._writer,
                 "SELECT id, log_group, log_stream, queued, queued_bytes,"
@@ -267,7 +311,7 @@ class Store:
         """
         How many events, of some streams or all, wait or are on their way.
         """
-        with self._writer_lock:
+        with self._using(self._writer_lock):
             rows = select(
                 self._writer,
                 "SELECT id, queued + (SELECT coalesce(sum(events), 0) FROM batch"
@@ -279,7 +323,7 @@ class Store:
         """
         How many events of a stream wait for a batch, and the bytes of their messages.
         """
-        with self._writer_lock:
+        with self._using(self._writer_lock):
             events, size = select(
                 self._writer, "SELECT queued, queued_bytes FROM stream WHERE id = ?", (stream_id,)
             )[0]
@@ -290,7 +334,7 @@ class Store:
         Batches on record as `sending`, the oldest first: after a crash, those that may have
         arrived.
         """
-        with self._writer_lock:
+        with self._using(self._writer_lock):
             return _batches(self._writer, "batch.state = 'sending'", ())
 
     def reject_outside(self, stream_id: int, *, oldest_ms: int, newest_ms: int) -> int:
@@ -298,7 +342,7 @@ class Store:
         Of a stream's next events, keep those before `oldest_ms` or after `newest_ms` as rejected;
         returns how many.
         """
-        with self._writer_lock:
+        with self._using(self._writer_lock):
             if not queue.is_outside(self._writer, stream_id, oldest_ms, newest_ms):
                 return 0
         with self.transaction() as db:

@@ -102,8 +102,23 @@ def test_nobody_holds_a_spool_that_nobody_ever_held(db):
 def test_a_lock_file_that_was_left_behind_is_no_holder(db):
     with ShipperLock(db):
         pass
+    assert db.with_name("spool.db.lock").read_text() == ""
+    assert holder(db) is None
+
+
+def test_a_shipper_knows_whether_the_one_before_ended_in_order(db):
+    def was_released():
+        with ShipperLock(db) as lock:
+            return lock.was_released
+
+    assert was_released()
+    assert was_released()
+    with pytest.raises(RuntimeError), ShipperLock(db):
+        raise RuntimeError
     assert db.with_name("spool.db.lock").read_text() == f"{os.getpid()}\n"
     assert holder(db) is None
+    assert not was_released()
+    assert was_released()
 
 
 def test_a_longer_pid_of_an_earlier_holder_leaves_no_digits(db):
