@@ -18,7 +18,16 @@ from types import TracebackType
 import apsw
 
 from spool import queue
-from spool.schema import RUN_BLOCK, claim_driver, connect, prepare_place, release_driver, select
+from spool.schema import (
+    BUSY_TIMEOUT_MS,
+    PAGE_BYTES,
+    RUN_BLOCK,
+    claim_driver,
+    connect,
+    prepare_place,
+    release_driver,
+    select,
+)
 
 __all__ = ["Batch", "Chunk", "Event", "Store", "Waiting"]
 
@@ -155,6 +164,66 @@ class Store:
         """
         with self._reader_lock:
             yield self._reader
+
+    # --- the file --------------------------------------------------------------------------
+
+    def used_bytes(self) -> int:
+        """
+        What is in use of the file; what is free in it will be used first.
+        """
+        with self._writer_lock:
+            used: int = self._writer.pragma("page_count") - self._writer.pragma("freelist_count")
+        return used * PAGE_BYTES
+
+    def log_bytes(self) -> int:
+        """
+        How large the write-ahead log is.
+        """
+        try:
+            return Path(self._writer.filename_wal).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def empty_log(self) -> bool:
+        """
+        Move the write-ahead log into the file and give its space back; False while another process
+        still reads what was there before.
+        """
+        with self._writer_lock, self._reader_lock:
+            self._writer.set_busy_timeout(0)
+            try:
+                self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            except apsw.BusyError:
+                return False
+            else:
+                return True
+            finally:
+                self._writer.set_busy_timeout(BUSY_TIMEOUT_MS)
+
+    def note(self, name: str, text: str | None, *, now_ms: int) -> None:
+        """
+        Tell other processes something about this one; None where it is no longer so.
+        """
+        with self.transaction() as db:
+            if text is None:
+                db.execute("DELETE FROM note WHERE name = ?", (name,))
+                return
+            db.execute(
+                "INSERT INTO note (name, since, text) VALUES (?, ?, ?) ON CONFLICT (name)"
+                " DO UPDATE SET since = excluded.since, text = excluded.text"
+                " WHERE text <> excluded.text",
+                (name, now_ms, text),
+            )
+
+    def noted(self, name: str) -> str | None:
+        """
+        What was told last under that name.
+        """
+        with self._writer_lock:
+            text: str | None = self._writer.execute(
+                "SELECT text FROM note WHERE name = ?", (name,)
+            ).get
+            return text
 
     # --- in ---------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@ What leaves the spool, and above all what does not.
 """
 
 from spool.replay import requeue
-from spool.retention import prune
+from spool.retention import prune, shrink
 from spool.selection import Selection
 
 HOUR_MS = 3_600_000
@@ -109,7 +109,7 @@ def test_the_file_shrinks_again(desk):
     desk.reopen()  # all of it in the main file
     full = desk.path.stat().st_size
     assert prune(desk.store, sent_before_ms=desk.now_ms) == 5_000
-    desk.reopen()
+    shrink(desk.store)
     assert full > 5_000_000
     assert desk.path.stat().st_size < 200_000
     assert kept(desk) == ["waits"]
