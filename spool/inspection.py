@@ -2,16 +2,18 @@
 A read-only window on a spool, for other processes than the one that ships from it.
 
 Comes in: a path and what is asked for. Goes out: rows as dictionaries, one by one where there may
-be many. Always holds: nothing here writes, blocks a writer, or keeps a transaction open between
-rows for longer than it takes to read them.
+be many. Always holds: nothing here writes, blocks a writer, or keeps a transaction open while who
+takes the rows stands still, as a pager does: the agent's write-ahead log would grow until then.
 """
 
 from __future__ import annotations
 
+import marshal
 import re
 import sqlite3
-from collections.abc import Iterator
-from contextlib import ExitStack
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -27,6 +29,13 @@ from spool.selection import Selection
 __all__ = ["Inspection", "Row"]
 
 Row = dict[str, Any]
+
+PAGE_ROWS = 1_000
+PAGE_CHARACTERS = 1_000_000
+"""Of events and batches so many rows are read at a time, or so much text and a row."""
+
+QUERY_BYTES = 8 * 1024 * 1024
+"""A larger result of a query goes through a temporary file."""
 
 STREAMS = """
 SELECT stream.log_group AS "group", stream.log_stream AS stream,
@@ -100,14 +109,64 @@ class Inspection:
 
     def query(self, sql: str, values: dict[str, Any] | list[Any] | None = None) -> Iterator[Row]:
         """
-        The rows of any reading statement, as they come.
+        The rows of any reading statement, all of them read before the first is given out.
 
         Raises `SpoolError` with SQLite's own words where the statement is wrong.
         """
+        with tempfile.SpooledTemporaryFile(QUERY_BYTES) as file:
+            count = 0
+            for row in self._rows(sql, values or []):
+                marshal.dump(row, file)
+                count += 1
+            file.seek(0)
+            for _ in range(count):
+                yield marshal.load(file)  # noqa: S302 - what was written above
+
+    def _rows(self, sql: str, values: dict[str, Any] | list[Any]) -> Generator[Row, None, None]:
         try:
-            yield from self._database.query(sql, values or [])
+            yield from self._database.query(sql, values)
         except (sqlite3.Error, ValueError) as error:
             raise SpoolError(f"{self.path}: {str(error).splitlines()[0]}") from error
+
+    def _pages(
+        self, view: str, condition: str, values: dict[str, Any], *, newest: int | None
+    ) -> Iterator[Row]:
+        """
+        Rows of a view in the order of their ids, of those that are there now, page by page.
+        """
+        first, last = self._bounds(view, condition, values, newest)
+        while first is not None:
+            page = self._page(view, condition, {**values, "page_first": first, "page_last": last})
+            yield from page
+            first = page[-1]["id"] + 1 if page else None
+
+    def _bounds(
+        self, view: str, condition: str, values: dict[str, Any], newest: int | None
+    ) -> tuple[int | None, int | None]:
+        """
+        The first and the last id to look at.
+        """
+        if newest is None:
+            end = next(self.query(f"SELECT id FROM {view} ORDER BY id DESC LIMIT 1"), None)
+            return (1, end["id"]) if end else (None, None)
+        ids = f"SELECT id FROM {view} WHERE {condition} ORDER BY id DESC LIMIT {newest:d}"
+        row = next(self.query(f"SELECT min(id) AS first, max(id) AS last FROM ({ids})", values))
+        return row["first"], row["last"]
+
+    def _page(self, view: str, condition: str, values: dict[str, Any]) -> list[Row]:
+        page: list[Row] = []
+        size = 0
+        sql = (
+            f"SELECT * FROM {view} WHERE id BETWEEN :page_first AND :page_last AND {condition}"
+            f" ORDER BY id LIMIT {PAGE_ROWS}"
+        )
+        with closing(self._rows(sql, values)) as rows:
+            for row in rows:
+                page.append(row)
+                size += len(row.get("message", ""))
+                if size >= PAGE_CHARACTERS:
+                    break
+        return page
 
     def streams(self) -> list[Row]:
         """
@@ -124,22 +183,35 @@ class Inspection:
             for row in self.query("SELECT reason, count FROM skipped ORDER BY reason")
         }
 
+    def notes(self) -> dict[str, Row]:
+        """
+        What the agent tells of itself, by name: `since, text`.
+        """
+        rows = self.query("SELECT name, iso(since) AS since, text FROM note ORDER BY name")
+        return {row.pop("name"): row for row in rows}
+
     def size_bytes(self) -> int:
         """
         What the spool takes on disk, its write-ahead log included.
         """
-        parts = (self.path, self.path.with_name(self.path.name + "-wal"))
-        return sum(part.stat().st_size for part in parts if part.exists())
+        return self.path.stat().st_size + self.log_bytes()
+
+    def log_bytes(self) -> int:
+        """
+        What the write-ahead log takes of that.
+        """
+        path = self.path.resolve()  # a link's log lies beside what it points to
+        try:
+            return path.with_name(path.name + "-wal").stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def events(self, selection: Selection, *, newest: int | None = None) -> Iterator[Row]:
         """
         Rows of the view `events`, in the order stored; with `newest` only that many, the last ones.
         """
         condition, values = selection.sql()
-        sql = f"SELECT * FROM events WHERE {condition} ORDER BY id"
-        if newest is not None:
-            sql = f"SELECT * FROM ({sql} DESC LIMIT {newest:d}) ORDER BY id"
-        return self.query(sql, values)
+        return self._pages("events", condition, values, newest=newest)
 
     def batches(
         self,
@@ -155,10 +227,7 @@ class Inspection:
         wanted = {"log_group": group, "log_stream": stream, "state": state}
         given = {column: value for column, value in wanted.items() if value is not None}
         condition = " AND ".join(f"{column} = :{column}" for column in given) or "true"
-        sql = f"SELECT * FROM batches WHERE {condition} ORDER BY id"
-        if newest is not None:
-            sql = f"SELECT * FROM ({sql} DESC LIMIT {newest:d}) ORDER BY id"
-        return self.query(sql, given)
+        return self._pages("batches", condition, given, newest=newest)
 
     def _check_version(self) -> None:
         application_id = self._connection.execute("PRAGMA application_id").fetchone()[0]
