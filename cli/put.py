@@ -14,14 +14,20 @@ from typing import BinaryIO
 
 import click
 
-from cli.errors import FAILED, Failure, WrongUsage
-from cli.options import Name, db_option
+from cli.errors import FAILED, Failure, Full, WrongUsage
+from cli.options import Name, db_option, max_size_option
+from cli.output import counted, human_bytes
 from cli.times import parse_time
 from shipper.naming import legal_group, legal_stream
 from shipper.sources.text import TextSource
+from spool.budget import Budget, known_limit_bytes
+from spool.lock import holder
 from spool.store import Store
 
 __all__ = ["command"]
+
+WAIT_S = 0.2
+"""Between two looks whether the agent has made room."""
 
 
 @click.command(name="put")
@@ -39,6 +45,10 @@ __all__ = ["command"]
     metavar="NAME",
     help="Lines are JSON objects with their time in this field (ISO 8601, or s or ms since 1970).",
 )
+@max_size_option(
+    default=None,
+    help_text="Store no more in a spool of this size. [default: what the agent was told, or 1GiB]",
+)
 @click.argument("files", nargs=-1, type=click.Path(allow_dash=True))
 def command(
     *,
@@ -47,10 +57,14 @@ def command(
     stream: str,
     as_json: bool,
     timestamp_field: str | None,
+    max_size_bytes: int | None,
     files: tuple[str, ...],
 ) -> int:
     """
     Store lines of FILES, or of stdin, as events; they wait for the agent or `spool replay`.
+
+    When the spool is full it waits for a running agent to send; without one it stops, says how many
+    events it stored, and exits 75.
 
     \b
     Examples:
@@ -60,6 +74,8 @@ def command(
     _check_name("group", group, legal_group(group))
     _check_name("stream", stream, legal_stream(stream))
     with Store(db) as store:
+        budget = Budget(store, max_size_bytes or known_limit_bytes(store))
+        stored = 0
         source = TextSource(
             stream_id=store.stream_id(group, stream),
             source_id=store.source_id("put"),
@@ -72,7 +88,9 @@ def command(
             with _opened(name) as file:
                 for reading in source.readings(file):
                     if reading.chunks:
+                        _wait_for_room(budget, db, stored)
                         store.append(reading.chunks)
+                        stored += sum(len(chunk.events) for chunk in reading.chunks)
     if source.odd:
         click.echo(
             f"spool put: {source.odd} lines have no readable JSON or time; "
@@ -81,6 +99,17 @@ def command(
         )
         return FAILED
     return 0
+
+
+def _wait_for_room(budget: Budget, db: Path, stored: int) -> None:
+    while not budget.make_room():
+        if holder(db) is None:
+            raise Full(
+                f"the spool is full ({human_bytes(budget.max_bytes)}): "
+                f"{counted(stored, 'event')} stored, the rest not; send what waits with"
+                " `spool run` or `spool replay`, or give it more room with --max-size"
+            )
+        time.sleep(WAIT_S)
 
 
 def _check_name(what: str, name: str, legal: str) -> None:

@@ -14,8 +14,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import apsw
-
 from shipper.batch import OVERHEAD_BYTES
 from shipper.capture import Source, capture
 from shipper.cloudwatch import CloudWatch
@@ -25,9 +23,11 @@ from shipper.sources.intake import Intake
 from shipper.sources.json_file import JsonFileSource
 from shipper.sources.multiline import MultilineRule
 from shipper.stopping import Stop, stopping_on_signals
-from shipper.upload import Uploader, now_ms
+from shipper.trouble import Trouble
+from shipper.upkeep import keep_up
+from shipper.upload import Uploader
+from spool.budget import Budget, WhenFull
 from spool.lock import ShipperLock
-from spool.retention import prune
 from spool.store import Store
 
 __all__ = ["Settings", "run"]
@@ -39,8 +39,6 @@ STOP_BUDGET_S = 8.0
 
 GIVE_UP_S = 20.0
 """With `--once`, after so long without a success what is left stays for the next run."""
-
-PRUNE_EVERY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +53,8 @@ class Settings:
     containers_dir: Path
     delay_s: float
     keep_ms: int
+    max_size_bytes: int
+    when_full: WhenFull
     concurrency: int
     use_gzip: bool
     once: bool
@@ -76,10 +76,20 @@ def run(settings: Settings) -> bool:
         cloudwatch = CloudWatch(
             settings.region, connections=settings.concurrency, use_gzip=settings.use_gzip
         )
-        uploader = Uploader(
-            store, cloudwatch, delay_s=settings.delay_s, concurrency=settings.concurrency
+        trouble = Trouble(
+            log,
+            begins=f"{settings.db}: cannot be used now (%s); lines wait in Docker's files until"
+            " it can",
+            ends=f"{settings.db}: can be used again",
         )
-        return _Agent(settings, store, uploader, stop).run()
+        uploader = Uploader(
+            store,
+            cloudwatch,
+            delay_s=settings.delay_s,
+            concurrency=settings.concurrency,
+            trouble=trouble,
+        )
+        return _Agent(settings, store, uploader, stop, trouble).run()
 
 
 class _Agent:
@@ -87,9 +97,18 @@ class _Agent:
     The parts of a running agent.
     """
 
-    def __init__(self, settings: Settings, store: Store, uploader: Uploader, stop: Stop) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        uploader: Uploader,
+        stop: Stop,
+        trouble: Trouble,
+    ) -> None:
         self._settings = settings
         self._store = store
+        self._trouble = trouble
+        self._budget = Budget(store, settings.max_size_bytes, settings.when_full)
         self._uploader = uploader
         self._stop = stop
         self._sources = _make_sources(settings, store)
@@ -104,7 +123,7 @@ class _Agent:
             threading.Thread(target=self._capture, args=[source], name="capture", daemon=True)
             for source in self._sources
         ]
-        threading.Thread(target=self._prune, name="prune", daemon=True).start()
+        threading.Thread(target=self._keep_up, name="upkeep", daemon=True).start()
         for thread in captures:
             thread.start()
         log.info("started")
@@ -126,9 +145,23 @@ class _Agent:
     def _ship_once(self, captures: list[threading.Thread]) -> bool:
         for thread in captures:
             while thread.is_alive() and not self._stop.event.is_set():
+                if self._budget.is_blocked and not self._drain_for_room():
+                    return False
                 self._uploader.send_full_batches()
                 thread.join(0.05)
         return self._uploader.drain(give_up_s=GIVE_UP_S, stop=self._stop.event)
+
+    def _drain_for_room(self) -> bool:
+        """
+        With `--once` and a full spool: send all that is in it; whether that made room.
+        """
+        if not self._uploader.drain(give_up_s=GIVE_UP_S, stop=self._stop.event):
+            return False
+        deadline_s = time.monotonic() + GIVE_UP_S
+        while self._budget.is_blocked and time.monotonic() < deadline_s:
+            if self._stop.event.wait(0.05):
+                break
+        return not self._budget.is_blocked
 
     def _capture(self, source: Source) -> None:
         try:
@@ -137,6 +170,8 @@ class _Agent:
                 self._store,
                 self._stop.event,
                 once=self._settings.once,
+                make_room=self._budget.make_room,
+                trouble=self._trouble,
                 on_stored=self._uploader.wake,
             )
         except Exception:
@@ -144,12 +179,14 @@ class _Agent:
             self._failed = True
             self._stop.set()
 
-    def _prune(self) -> None:
-        while not self._stop.event.wait(PRUNE_EVERY_S):
-            try:
-                prune(self._store, sent_before_ms=now_ms() - self._settings.keep_ms)
-            except apsw.Error as error:
-                log.error("cannot prune the spool: %s", error)
+    def _keep_up(self) -> None:
+        keep_up(
+            self._store,
+            self._budget,
+            self._stop.event,
+            keep_ms=self._settings.keep_ms,
+            trouble=self._trouble,
+        )
 
 
 def _make_sources(settings: Settings, store: Store) -> list[Source]:
