@@ -22,6 +22,7 @@ import time
 from collections.abc import Iterator
 from typing import Literal
 
+from spool.queue import SLICE_BYTES
 from spool.retention import drop_rejected, drop_unsent, prune_sent
 from spool.schema import WAL_KEEP_BYTES
 from spool.store import Store
@@ -46,7 +47,7 @@ STEP_SHARE = 64
 """So small a part of the limit is made free at a time: 16 MB of 1 GiB."""
 
 RESUME_SHARE = 16
-"""When so much of the limit is free a full spool has room again."""
+"""When so much of the limit is free, and two slices more, a full spool has room again."""
 
 NEVER_MS = 2**62
 
@@ -61,6 +62,8 @@ class Budget:
         self._drops = when_full == "drop-oldest"
         self.max_bytes = max_bytes
         self._most_bytes = max_bytes - min(WAL_KEEP_BYTES, max_bytes // LOG_SHARE)
+        self._step_bytes = self._most_bytes // STEP_SHARE
+        self._resume_bytes = self._most_bytes // RESUME_SHARE + 2 * SLICE_BYTES
         self._most_log_bytes = max(HELD_LOG_BYTES, max_bytes // LOG_SHARE)
         self._lock = threading.Lock()
         self._state: State = "open"
@@ -124,10 +127,10 @@ class Budget:
         if self._store.log_bytes() > self._most_log_bytes and not self._store.empty_log():
             return "held"
         if self._state not in ("full", "dropping"):
-            if self._has_within(0):
+            if self._has_free(0):
                 return "open"
-            self._delete(prune_sent(self._store, sent_before_ms=NEVER_MS), STEP_SHARE)
-            if self._has_within(0):
+            self._delete(prune_sent(self._store, sent_before_ms=NEVER_MS), self._step_bytes)
+            if self._has_free(0):
                 return "open"
         return self._look_when_full()
 
@@ -135,34 +138,30 @@ class Budget:
         """
         A spool that was full has room again only when there is plenty of it: so it is told once.
         """
-        self._delete(prune_sent(self._store, sent_before_ms=NEVER_MS), RESUME_SHARE)
-        rejected = self._delete(drop_rejected(self._store), RESUME_SHARE)
+        self._delete(prune_sent(self._store, sent_before_ms=NEVER_MS), self._resume_bytes)
+        rejected = self._delete(drop_rejected(self._store), self._resume_bytes)
         if rejected:
             log.warning("the spool is full: %d rejected events were dropped", rejected)
-        if self._has_within(RESUME_SHARE):
+        if self._has_free(self._resume_bytes):
             return "open"
-        if self._drops and not self._has_within(0):
-            self._dropped += self._delete(drop_unsent(self._store), STEP_SHARE)
-        return "dropping" if self._drops and self._has_within(0) else "full"
+        if self._drops and not self._has_free(0):
+            self._dropped += self._delete(drop_unsent(self._store), self._step_bytes)
+        return "dropping" if self._drops and self._has_free(0) else "full"
 
-    def _delete(self, slices: Iterator[int], share: int) -> int:
+    def _delete(self, slices: Iterator[int], free_bytes: int) -> int:
         """
-        Let slices be deleted until that share of the limit is free; how many events they were.
+        Let slices be deleted until so much of the limit is free; how many events they were.
         """
         deleted = 0
-        while not self._has_within(share):
+        while not self._has_free(free_bytes):
             count = next(slices, None)
             if count is None:
                 break
             deleted += count
         return deleted
 
-    def _has_within(self, share: int) -> bool:
-        """
-        Whether that share of the limit is free; 0 for none of it.
-        """
-        free_bytes = self._most_bytes // share if share else 0
-        return self._store.used_bytes() <= self._most_bytes - free_bytes
+    def _has_free(self, free_bytes: int) -> bool:
+        return self._store.used_bytes() + free_bytes <= self._most_bytes
 
     # --- what is said ---------------------------------------------------------------------------
 

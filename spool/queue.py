@@ -19,6 +19,8 @@ import apsw
 from spool.schema import select
 
 __all__ = [
+    "SLICE_BYTES",
+    "SLICE_EVENTS",
     "Limits",
     "QueuedRun",
     "Taken",
@@ -42,7 +44,7 @@ each batch, and may not be from one batch to the next.
 """
 
 SLICE_EVENTS = 10_000
-SLICE_BYTES = 8 * 1024 * 1024
+SLICE_BYTES = 1024 * 1024
 """Deleted in one transaction: tens of ms, so that no writer waits long."""
 
 
