@@ -4,10 +4,12 @@ spool put: lines of files or stdin into the spool.
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -74,8 +76,8 @@ def command(
     _check_name("group", group, legal_group(group))
     _check_name("stream", stream, legal_stream(stream))
     with Store(db) as store:
-        budget = Budget(store, max_size_bytes or known_limit_bytes(store))
-        stored = 0
+        logging.getLogger("spool").addHandler(logging.NullHandler())  # it is told here, once
+        room = _Room(db, Budget(store, max_size_bytes or known_limit_bytes(store)))
         source = TextSource(
             stream_id=store.stream_id(group, stream),
             source_id=store.source_id("put"),
@@ -88,9 +90,9 @@ def command(
             with _opened(name) as file:
                 for reading in source.readings(file):
                     if reading.chunks:
-                        _wait_for_room(budget, db, stored)
+                        room.wait()
                         store.append(reading.chunks)
-                        stored += sum(len(chunk.events) for chunk in reading.chunks)
+                        room.stored += sum(len(chunk.events) for chunk in reading.chunks)
     if source.odd:
         click.echo(
             f"spool put: {source.odd} lines have no readable JSON or time; "
@@ -101,15 +103,32 @@ def command(
     return 0
 
 
-def _wait_for_room(budget: Budget, db: Path, stored: int) -> None:
-    while not budget.make_room():
-        if holder(db) is None:
-            raise Full(
-                f"the spool is full ({human_bytes(budget.max_bytes)}): "
-                f"{counted(stored, 'event')} stored, the rest not; send what waits with"
-                " `spool run` or `spool replay`, or give it more room with --max-size"
-            )
-        time.sleep(WAIT_S)
+@dataclass(slots=True)
+class _Room:
+    """
+    Whether there is room for more, and how many events were stored until now.
+    """
+
+    db: Path
+    budget: Budget
+    stored: int = 0
+    has_told: bool = False
+
+    def wait(self) -> None:
+        """
+        Return when there is room. Raises `Full` where nobody makes any.
+        """
+        while not self.budget.make_room():
+            if holder(self.db) is None:
+                raise Full(
+                    f"the spool is full ({human_bytes(self.budget.max_bytes)}): "
+                    f"{counted(self.stored, 'event')} stored, the rest not; send what waits with"
+                    " `spool run` or `spool replay`, or give it more room with --max-size"
+                )
+            if not self.has_told:
+                click.echo("spool put: the spool is full; waiting for the agent to send", err=True)
+                self.has_told = True
+            time.sleep(WAIT_S)
 
 
 def _check_name(what: str, name: str, legal: str) -> None:

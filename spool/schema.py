@@ -49,7 +49,7 @@ APPLICATION_ID = 0x53504F4C
 RUN_BLOCK = 256
 """A batch's runs end where an id is a multiple of this: those around an event begin near it."""
 
-BUSY_TIMEOUT_MS = 30_000
+BUSY_TIMEOUT_MS = 5_000
 """How long to wait for another process's transaction; ours all last milliseconds."""
 
 WAL_CHECKPOINT_PAGES = 2_000

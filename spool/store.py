@@ -104,6 +104,7 @@ class Store:
             undo.callback(self._writer.close)
             self._reader = connect(path)
             undo.pop_all()
+        self._log_path = Path(self._writer.filename_wal)
         self._writer_lock = threading.RLock()
         self._reader_lock = threading.Lock()
         self._names = _Names()
@@ -180,7 +181,7 @@ class Store:
         How large the write-ahead log is.
         """
         try:
-            return Path(self._writer.filename_wal).stat().st_size
+            return self._log_path.stat().st_size
         except FileNotFoundError:
             return 0
 

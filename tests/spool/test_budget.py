@@ -3,6 +3,7 @@ A spool that is full: what gives way, in which order, and what never does.
 """
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -184,6 +185,19 @@ def test_other_processes_are_told_the_limit_and_what_is_the_matter(desk, open_de
 
 def notes(desk):
     return dict(desk.rows("SELECT name, text FROM note"))
+
+
+def test_room_can_be_asked_for_while_another_thread_writes(desk):
+    """
+    A connection is for one thread at a time.
+    """
+    budget = Budget(desk.store, LIMIT)
+    with ThreadPoolExecutor() as pool:
+        writing = pool.submit(lambda: [desk.put((n, LINE)) for n in range(200)])
+        while not writing.done():
+            assert budget.make_room()
+            budget.watch_log()
+        writing.result()
 
 
 # The write-ahead log
