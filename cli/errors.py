@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import click
 
-__all__ = ["FAILED", "INTERRUPTED", "SOME_UNSENT", "USAGE", "Failure", "WrongUsage"]
+__all__ = ["FAILED", "INTERRUPTED", "SOME_UNSENT", "USAGE", "Failure", "Full", "WrongUsage"]
 
 FAILED = 1
 USAGE = 2
@@ -30,3 +30,11 @@ class WrongUsage(Failure):
     """
 
     exit_code = USAGE
+
+
+class Full(Failure):
+    """
+    There is no room now; later there will be.
+    """
+
+    exit_code = SOME_UNSENT

@@ -28,6 +28,7 @@ __all__ = [
     "default_db",
     "event_options",
     "format_option",
+    "max_size_option",
     "source_option",
 ]
 
@@ -44,6 +45,8 @@ MAX_PORT = 65_535
 _ADDRESS = re.compile(
     r"(?:(?:\[(?P<inner>[0-9A-Fa-f:.%a-z]+)\]|(?P<host>[A-Za-z0-9._-]*)):)?(?P<port>[0-9]{1,5})"
 )
+
+MIN_SPOOL_BYTES = 8 * 1024**2
 
 _SIZE_UNITS = {
     "": 1,
@@ -140,10 +143,13 @@ class Moment(click.ParamType[int]):
 
 class Size(click.ParamType[int]):
     """
-    `512KiB`, `1MiB`, `1000000`. Converts to bytes, at least one.
+    `512KiB`, `1MiB`, `1000000`. Converts to bytes.
     """
 
     name = "size"
+
+    def __init__(self, *, at_least: int = 1) -> None:
+        self._at_least = at_least
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
@@ -158,6 +164,8 @@ class Size(click.ParamType[int]):
             size_bytes = 0
         if size_bytes < 1:
             self.fail(f"{value!r} is no size; write it as 512KiB, 1MiB or 1000000", param, ctx)
+        if size_bytes < self._at_least:
+            self.fail(f"{value} is too little; it takes {self._at_least:,} bytes", param, ctx)
         return size_bytes
 
 
@@ -197,6 +205,21 @@ class Name(click.ParamType[str]):
         if not text.isascii() and text != text.encode(errors="replace").decode():
             self.fail(f"{text!r} is not UTF-8 text", param, ctx)
         return text
+
+
+def max_size_option(*, default: str | None, help_text: str) -> Callable[[Function], Function]:
+    """
+    `--max-size`; at least what an empty spool and a reading or two take.
+    """
+    return click.option(
+        "--max-size",
+        "max_size_bytes",
+        envvar="SPOOL_MAX_SIZE",
+        type=Size(at_least=MIN_SPOOL_BYTES),
+        default=default,
+        show_default=default is not None,
+        help=help_text,
+    )
 
 
 def event_options(command: Function) -> Function:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from cli.options import Duration, db_option
-from spool.retention import prune
+from spool.retention import prune, shrink
 from spool.store import Store
 
 __all__ = ["command"]
@@ -28,7 +28,8 @@ __all__ = ["command"]
 )
 def command(*, db: Path, keep_ms: int) -> None:
     """
-    Delete events that were sent longer ago than that. Unsent and rejected ones stay.
+    Delete events that were sent longer ago than that, and give their space back. Unsent and
+    rejected ones stay.
 
     \b
     Example:
@@ -36,4 +37,5 @@ def command(*, db: Path, keep_ms: int) -> None:
     """
     with Store(db, create=False) as store:
         count = prune(store, sent_before_ms=time.time_ns() // 1_000_000 - keep_ms)
+        shrink(store)
     click.echo(f"pruned {count} events")

@@ -4,24 +4,32 @@ spool put: lines of files or stdin into the spool.
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
 import click
 
-from cli.errors import FAILED, Failure, WrongUsage
-from cli.options import Name, db_option
+from cli.errors import FAILED, Failure, Full, WrongUsage
+from cli.options import Name, db_option, max_size_option
+from cli.output import counted, human_bytes
 from cli.times import parse_time
 from shipper.naming import legal_group, legal_stream
 from shipper.sources.text import TextSource
+from spool.budget import Budget, known_limit_bytes
+from spool.lock import holder
 from spool.store import Store
 
 __all__ = ["command"]
+
+WAIT_S = 0.2
+"""Between two looks whether the agent has made room."""
 
 
 @click.command(name="put")
@@ -39,6 +47,10 @@ __all__ = ["command"]
     metavar="NAME",
     help="Lines are JSON objects with their time in this field (ISO 8601, or s or ms since 1970).",
 )
+@max_size_option(
+    default=None,
+    help_text="Store no more in a spool of this size. [default: what the agent was told, or 1GiB]",
+)
 @click.argument("files", nargs=-1, type=click.Path(allow_dash=True))
 def command(
     *,
@@ -47,10 +59,14 @@ def command(
     stream: str,
     as_json: bool,
     timestamp_field: str | None,
+    max_size_bytes: int | None,
     files: tuple[str, ...],
 ) -> int:
     """
     Store lines of FILES, or of stdin, as events; they wait for the agent or `spool replay`.
+
+    When the spool is full it waits for a running agent to send; without one it stops, says how many
+    events it stored, and exits 75.
 
     \b
     Examples:
@@ -60,6 +76,8 @@ def command(
     _check_name("group", group, legal_group(group))
     _check_name("stream", stream, legal_stream(stream))
     with Store(db) as store:
+        logging.getLogger("spool").addHandler(logging.NullHandler())  # it is told here, once
+        room = _Room(db, Budget(store, max_size_bytes or known_limit_bytes(store)))
         source = TextSource(
             stream_id=store.stream_id(group, stream),
             source_id=store.source_id("put"),
@@ -72,7 +90,9 @@ def command(
             with _opened(name) as file:
                 for reading in source.readings(file):
                     if reading.chunks:
+                        room.wait()
                         store.append(reading.chunks)
+                        room.stored += sum(len(chunk.events) for chunk in reading.chunks)
     if source.odd:
         click.echo(
             f"spool put: {source.odd} lines have no readable JSON or time; "
@@ -81,6 +101,34 @@ def command(
         )
         return FAILED
     return 0
+
+
+@dataclass(slots=True)
+class _Room:
+    """
+    Whether there is room for more, and how many events were stored until now.
+    """
+
+    db: Path
+    budget: Budget
+    stored: int = 0
+    has_told: bool = False
+
+    def wait(self) -> None:
+        """
+        Return when there is room. Raises `Full` where nobody makes any.
+        """
+        while not self.budget.make_room():
+            if holder(self.db) is None:
+                raise Full(
+                    f"the spool is full ({human_bytes(self.budget.max_bytes)}): "
+                    f"{counted(self.stored, 'event')} stored, the rest not; send what waits with"
+                    " `spool run` or `spool replay`, or give it more room with --max-size"
+                )
+            if not self.has_told:
+                click.echo("spool put: the spool is full; waiting for the agent to send", err=True)
+                self.has_told = True
+            time.sleep(WAIT_S)
 
 
 def _check_name(what: str, name: str, legal: str) -> None:

@@ -12,7 +12,15 @@ import click
 
 from cli.errors import SOME_UNSENT, WrongUsage
 from cli.logs import set_up_logs
-from cli.options import Address, Duration, Size, containers_dir_option, db_option, source_option
+from cli.options import (
+    Address,
+    Duration,
+    Size,
+    containers_dir_option,
+    db_option,
+    max_size_option,
+    source_option,
+)
 from cli.rules import make_chooser, make_namer
 from shipper.agent import Settings, run
 from shipper.batch import MAX_BATCH_BYTES
@@ -20,6 +28,7 @@ from shipper.cloudwatch import GROUP_CLASSES, RETENTION_DAYS, configured_region
 from shipper.ec2 import Metadata, find_region
 from shipper.route import parse_delay_s, parse_route
 from shipper.sources.multiline import rule_from
+from spool.budget import WhenFull
 
 __all__ = ["command"]
 
@@ -55,6 +64,20 @@ class RetentionDays(click.ParamType[int]):
     default="24h",
     show_default=True,
     help="How long sent events stay for replay.",
+)
+@max_size_option(
+    default="1GiB",
+    help_text="How large the spool may become. When it is full, sent events leave whatever their"
+    " age, then rejected ones; then --when-full tells.",
+)
+@click.option(
+    "--when-full",
+    envvar="SPOOL_WHEN_FULL",
+    type=click.Choice(["block", "drop-oldest"]),
+    default="block",
+    show_default=True,
+    help="With nothing left that was sent: collect no more until some was, while Docker's files"
+    " hold the rest; or delete the oldest unsent events, and count them.",
 )
 @click.option(
     "--concurrency",
@@ -131,6 +154,8 @@ def command(
     containers_dir: Path,
     delay: str | None,
     keep_ms: int,
+    max_size_bytes: int,
+    when_full: WhenFull,
     concurrency: int,
     use_gzip: bool,
     retention_days: int | None,
@@ -170,6 +195,8 @@ def command(
         containers_dir=containers_dir,
         delay_s=delay_s,
         keep_ms=keep_ms,
+        max_size_bytes=max_size_bytes,
+        when_full=when_full,
         concurrency=concurrency,
         use_gzip=use_gzip,
         retention_days=retention_days,

@@ -60,14 +60,22 @@ def _read(db: Path) -> dict[str, Any]:
     with Inspection(db) as spool:
         streams = spool.streams()
         skipped = spool.skipped()
-        size = spool.size_bytes()
+        sizes = {"bytes": spool.size_bytes(), "wal_bytes": spool.log_bytes()}
+        notes = spool.notes()
+    agent = holder(db)
+    limit = notes.pop("max_size", None)
+    if agent is None:
+        notes.clear()  # it ended without taking them back
     totals = {name: sum(stream[name] for stream in streams) for name in COUNTS}
     oldest = [stream["oldest_unsent"] for stream in streams if stream["oldest_unsent"]]
     return {
         **totals,
         "oldest_unsent": min(oldest, default=None),
-        "bytes": size,
-        "agent": holder(db),
+        **sizes,
+        "agent": agent,
+        "max_size": int(limit["text"]) if limit else None,
+        "full": "full" in notes,
+        "warnings": list(notes.values()),
         "skipped": skipped,
         "streams": sorted(streams, key=lambda stream: (-stream["unsent"], stream["group"])),
     }
@@ -81,7 +89,12 @@ def _lag_ms(oldest: str | None) -> float:
 
 def _show(db: Path, status: dict[str, Any]) -> None:
     agent = f"running, pid {status['agent']}" if status["agent"] else "not running"
-    click.echo(f"{db}  {human_bytes(status['bytes'])}  agent {agent}")
+    size = human_bytes(status["bytes"])
+    if status["max_size"]:
+        size += f" of {human_bytes(status['max_size'])}"
+    click.echo(f"{db}  {size}  agent {agent}")
+    for warning in status["warnings"]:
+        click.echo(f"since {warning['since']}: {warning['text']}")
     click.echo("  ".join(f"{status[name]:,} {name}" for name in COUNTS))
     lost = "  ".join(f"{count:,} {reason}" for reason, count in status["skipped"].items())
     if lost:

@@ -30,12 +30,14 @@ from shipper.sources.intake import Intake
 from shipper.sources.json_file import JsonFileSource
 from shipper.sources.multiline import MultilineRule
 from shipper.stopping import Stop, stopping_on_signals
-from shipper.upload import Endpoint, Uploader, now_ms
+from shipper.trouble import Trouble
+from shipper.upkeep import keep_up
+from shipper.upload import Endpoint, Uploader
+from spool.budget import Budget, WhenFull
 from spool.errors import SpoolUnusable
 from spool.lock import ShipperLock
 from spool.place import is_open_to_all
 from spool.rescue import rescue
-from spool.retention import prune
 from spool.store import Store
 from spool.vitals import Vitals
 
@@ -51,8 +53,6 @@ STOP_BUDGET_S = 8.0
 
 GIVE_UP_S = 20.0
 """With `--once`, after so long without a success what is left stays for the next run."""
-
-PRUNE_EVERY_S = 60.0
 
 RESCUE_APART_S = 60.0
 """Sooner after a rescue, the disk is at fault and would damage the next spool too."""
@@ -70,6 +70,8 @@ class Settings:
     containers_dir: Path
     delay_s: float
     keep_ms: int
+    max_size_bytes: int
+    when_full: WhenFull
     concurrency: int
     use_gzip: bool
     retention_days: int | None
@@ -131,10 +133,20 @@ def _live(settings: Settings) -> tuple[_Agent, bool]:
         )
         if telemetry:
             endpoint = telemetry.measured(endpoint)
-        uploader = Uploader(
-            store, endpoint, delay_s=settings.delay_s, concurrency=settings.concurrency
+        trouble = Trouble(
+            log,
+            begins=f"{settings.db}: cannot be used now (%s); lines wait in Docker's files until"
+            " it can",
+            ends=f"{settings.db}: can be used again",
         )
-        agent = _Agent(settings, store, uploader, stop)
+        uploader = Uploader(
+            store,
+            endpoint,
+            delay_s=settings.delay_s,
+            concurrency=settings.concurrency,
+            trouble=trouble,
+        )
+        agent = _Agent(settings, store, uploader, stop, trouble)
         return agent, agent.run(telemetry, deaths)
 
 
@@ -143,9 +155,18 @@ class _Agent:
     The parts of a running agent.
     """
 
-    def __init__(self, settings: Settings, store: Store, uploader: Uploader, stop: Stop) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        uploader: Uploader,
+        stop: Stop,
+        trouble: Trouble,
+    ) -> None:
         self._settings = settings
         self._store = store
+        self._trouble = trouble
+        self._budget = Budget(store, settings.max_size_bytes, settings.when_full)
         self._uploader = uploader
         self._stop = stop
         self.damage: str | None = None
@@ -176,11 +197,11 @@ class _Agent:
             threading.Thread(target=self._capture, args=[source], name="capture", daemon=True)
             for source in self._sources
         ]
-        pruning = threading.Thread(target=self._prune, name="prune", daemon=True)
-        for thread in (pruning, *captures):
+        upkeep = threading.Thread(target=self._keep_up, name="upkeep", daemon=True)
+        for thread in (upkeep, *captures):
             thread.start()
         if telemetry:
-            lasting = [pruning] if self._settings.once else [pruning, *captures]
+            lasting = [upkeep] if self._settings.once else [upkeep, *captures]
             vitals = Vitals(self._store)
             health = Health(vitals, self._stop.event, threads=lasting, deaths=deaths)
             telemetry.start(vitals, health)
@@ -216,12 +237,26 @@ class _Agent:
     def _ship_once(self, captures: list[threading.Thread]) -> bool:
         for thread in captures:
             while thread.is_alive() and not self._stop.event.is_set():
+                if self._budget.is_blocked and not self._drain_for_room():
+                    return False
                 self._uploader.send_full_batches()
                 thread.join(0.05)
         if self._stop.event.is_set():
             return False
         self._is_collected = True
         return self._uploader.drain(give_up_s=GIVE_UP_S, stop=self._stop.event)
+
+    def _drain_for_room(self) -> bool:
+        """
+        With `--once` and a full spool: send all that is in it; whether that made room.
+        """
+        if not self._uploader.drain(give_up_s=GIVE_UP_S, stop=self._stop.event):
+            return False
+        deadline_s = time.monotonic() + GIVE_UP_S
+        while self._budget.is_blocked and time.monotonic() < deadline_s:
+            if self._stop.event.wait(0.05):
+                break
+        return not self._budget.is_blocked
 
     def _capture(self, source: Source) -> None:
         try:
@@ -230,6 +265,8 @@ class _Agent:
                 self._store,
                 self._stop.event,
                 once=self._settings.once,
+                make_room=self._budget.make_room,
+                trouble=self._trouble,
                 on_stored=self._uploader.wake,
             )
         except Exception:
@@ -237,17 +274,14 @@ class _Agent:
             self._failed = True
             self._stop.set()
 
-    def _prune(self) -> None:
-        failed = False
-        while not self._stop.event.wait(PRUNE_EVERY_S):
-            try:
-                prune(self._store, sent_before_ms=now_ms() - self._settings.keep_ms)
-            except apsw.Error as error:
-                if not failed:
-                    log.error("cannot prune the spool: %s", error)
-                failed = True
-            else:
-                failed = False
+    def _keep_up(self) -> None:
+        keep_up(
+            self._store,
+            self._budget,
+            self._stop.event,
+            keep_ms=self._settings.keep_ms,
+            trouble=self._trouble,
+        )
 
 
 def _listen(address: tuple[str, int]) -> Telemetry:

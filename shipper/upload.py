@@ -30,6 +30,7 @@ from shipper.batch import LIMITS, acceptable_ms, is_full
 from shipper.brake import Brake
 from shipper.cloudwatch import Receipt
 from shipper.errors import Action, DeliveryError
+from shipper.trouble import Trouble
 from spool.store import Batch, Store
 
 __all__ = ["Endpoint", "Uploader"]
@@ -88,12 +89,16 @@ class Uploader:
         concurrency: int,
         only: Container[int] | None = None,
         pace: Pace | None = None,
+        trouble: Trouble | None = None,
     ) -> None:
         self._store = store
         self._endpoint = endpoint
         self._flush = Every(delay_s)
         self._only = only
         self._pace = pace
+        self._trouble = trouble or Trouble(
+            log, begins="the spool cannot be used now: %s", ends="the spool can be used again"
+        )
         self._workers = [
             threading.Thread(target=self._work, name=f"upload-{number}", daemon=True)
             for number in range(concurrency)
@@ -165,9 +170,9 @@ class Uploader:
         while (
             not stop.is_set() and time.monotonic() - max(begin_s, self._last_success_s) < give_up_s
         ):
-            self._enqueue(everything=True)
+            is_known = self._enqueue(everything=True)
             on_progress()
-            if self._is_idle():
+            if is_known and self._is_idle():
                 return True
             with self._changed:
                 self._changed.wait(0.05)
@@ -191,12 +196,16 @@ class Uploader:
         for worker in self._workers:
             worker.join(max(0.0, deadline_s - time.monotonic()))
 
-    def _enqueue(self, *, everything: bool) -> None:
+    def _enqueue(self, *, everything: bool) -> bool:
+        """
+        Note what waits; False where the spool cannot be read.
+        """
         try:
             queues = self._store.queues()
         except apsw.Error as error:
-            log.error("cannot read the spool: %s", error)
-            return
+            self._trouble.begin("the queue", error)
+            return False
+        self._trouble.end("the queue")
         with self._changed:
             waiting = set(self._due) | self._parked()
             self._due.extend(
@@ -207,6 +216,7 @@ class Uploader:
                 and (everything or is_full(queue.events, queue.message_bytes))
             )
             self._changed.notify_all()
+        return True
 
     def _is_idle(self) -> bool:
         with self._changed:
@@ -224,8 +234,9 @@ class Uploader:
         while (batch := self._next()) is not None:
             try:
                 again = self._deliver(batch)
+                self._trouble.end("delivery")
             except apsw.Error as error:
-                log.error("batch %d: the spool cannot be written: %s", batch.id, error)
+                self._trouble.begin("delivery", error)
                 again = [(batch, STORE_RETRY_S)]
             except Exception:  # whatever it is, the batch waits and the others go on
                 log.exception("batch %d was not sent", batch.id)
@@ -243,7 +254,7 @@ class Uploader:
                 try:
                     batch = self._pick(time.monotonic())
                 except apsw.Error as error:
-                    log.error("cannot take a batch from the spool: %s", error)
+                    self._trouble.begin("delivery", error)
                     self._changed.wait(STORE_RETRY_S)
                     continue
                 if batch is not None:
@@ -278,7 +289,11 @@ class Uploader:
         parked = self._parked()
         while self._due:
             stream_id = self._due.popleft()
-            taken = self._take(stream_id) if stream_id not in parked else None
+            try:
+                taken = self._take(stream_id) if stream_id not in parked else None
+            except apsw.Error:
+                self._due.append(stream_id)
+                raise
             if taken is not None:
                 return taken
         return None
@@ -288,8 +303,9 @@ class Uploader:
         rejected = self._store.reject_outside(stream_id, oldest_ms=oldest_ms, newest_ms=newest_ms)
         if rejected:
             log.warning("stream %d: %d events rejected, too old or too new", stream_id, rejected)
+        events, size = self._store.waiting(stream_id)  # once it is taken, nothing may fail
         batch = self._store.take(stream_id, LIMITS, now_ms=now_ms())
-        if batch is not None and is_full(*self._store.waiting(stream_id)):
+        if batch is not None and is_full(events - batch.events, size - batch.bytes):
             self._due.append(stream_id)  # another worker may send the next one meanwhile
         return batch
 
@@ -321,7 +337,6 @@ class Uploader:
         Put on record what has arrived; a full disk is waited for, since to send it again would be
         to send it twice.
         """
-        failed = False
         while True:
             try:
                 self._store.settle(
@@ -330,9 +345,7 @@ class Uploader:
             except apsw.Error as error:
                 if self._is_closed:
                     raise
-                if not failed:
-                    log.error("batch %d arrived, which cannot be stored yet: %s", batch.id, error)
-                failed = True
+                self._trouble.begin("delivery", error)
                 time.sleep(STORE_RETRY_S)
             else:
                 return

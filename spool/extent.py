@@ -8,6 +8,8 @@ are exact.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import apsw
 
 from spool.schema import BLOCK_IDS, select
@@ -43,15 +45,17 @@ def add(db: apsw.Connection, stream_id: int, first_id: int, last_id: int) -> Non
     )
 
 
-def remeasure(db: apsw.Connection, stream_id: int, blocks: set[int]) -> None:
+def remeasure(db: apsw.Connection, stretches: Iterable[tuple[int, int, int]]) -> None:
     """
-    Look again at a stream's events in these blocks, of which some were changed or deleted.
+    Look again where some events were changed or deleted: (stream id, first id, last id).
     """
-    db.executemany(
-        "DELETE FROM extent WHERE block = ? AND stream_id = ?",
-        [(block, stream_id) for block in blocks],
-    )
-    for block in blocks:
+    touched = {
+        (block, stream_id)
+        for stream_id, first_id, last_id in stretches
+        for block in range(first_id // BLOCK_IDS, last_id // BLOCK_IDS + 1)
+    }
+    db.executemany("DELETE FROM extent WHERE block = ? AND stream_id = ?", touched)
+    for block, stream_id in sorted(touched):
         add(db, stream_id, block * BLOCK_IDS, block * BLOCK_IDS + BLOCK_IDS - 1)
 
 

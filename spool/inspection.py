@@ -2,16 +2,18 @@
 A read-only window on a spool, for other processes than the one that ships from it.
 
 Comes in: a path and what is asked for. Goes out: rows as dictionaries, one by one where there may
-be many. Always holds: nothing here writes, blocks a writer, or keeps a transaction open between
-rows for longer than it takes to read them.
+be many. Always holds: nothing here writes, blocks a writer, or keeps a transaction open while who
+takes the rows stands still, as a pager does: the agent's write-ahead log would grow until then.
 """
 
 from __future__ import annotations
 
+import marshal
 import re
 import sqlite3
-from collections.abc import Iterator
-from contextlib import ExitStack
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +37,16 @@ from spool.selection import Selection
 __all__ = ["Inspection", "Row"]
 
 Row = dict[str, Any]
+
+PAGE_ROWS = 1_000
+PAGE_CHARACTERS = 1_000_000
+"""Of events and batches so many rows are read at a time, or so much text and a row."""
+
+RANGE_IDS = 64 * BLOCK_IDS
+"""So many events are looked at in one transaction at most."""
+
+QUERY_BYTES = 8 * 1024 * 1024
+"""A larger result of a query goes through a temporary file."""
 
 STREAMS = """
 SELECT stream.log_group AS "group", stream.log_stream AS stream,
@@ -109,16 +121,89 @@ class Inspection:
 
     def query(self, sql: str, values: dict[str, Any] | list[Any] | None = None) -> Iterator[Row]:
         """
-        The rows of any reading statement, as they come.
+        The rows of any reading statement, all of them read before the first is given out.
 
         Raises `SpoolError` with SQLite's own words where the statement is wrong.
         """
+        with tempfile.SpooledTemporaryFile(QUERY_BYTES) as file:
+            count = 0
+            for row in self._rows(sql, values or []):
+                marshal.dump(row, file)
+                count += 1
+            file.seek(0)
+            for _ in range(count):
+                yield marshal.load(file)  # noqa: S302 - what was written above
+
+    def _rows(self, sql: str, values: dict[str, Any] | list[Any]) -> Generator[Row, None, None]:
         try:
-            yield from self._database.query(sql, values or [])
+            yield from self._database.query(sql, values)
         except (sqlite3.Error, ValueError) as error:
             if _is_damage(error):
                 raise SpoolDamaged(self.path, "it cannot be read as a whole") from error
             raise SpoolError(f"{self.path}: {str(error).splitlines()[0]}") from error
+
+    def _pages(
+        self,
+        view: str,
+        condition: str,
+        values: dict[str, Any],
+        ranges: list[tuple[int, int]],
+        *,
+        newest: int | None,
+    ) -> Iterator[Row]:
+        """
+        Rows of a view in the order of their ids, page by page, of those in these ranges of ids;
+        with `newest` only that many, the last ones.
+        """
+        if newest is not None:
+            ranges = self._last_ranges(view, condition, values, ranges, newest)
+        for begin, last in ranges:
+            first: int | None = begin
+            while first is not None:
+                bounds = {"page_first": first, "page_last": last}
+                page = self._page(view, condition, {**values, **bounds})
+                yield from page
+                first = page[-1]["id"] + 1 if page else None
+
+    def _last_ranges(
+        self,
+        view: str,
+        condition: str,
+        values: dict[str, Any],
+        ranges: list[tuple[int, int]],
+        newest: int,
+    ) -> list[tuple[int, int]]:
+        """
+        The ends of these ranges in which there are so many rows.
+        """
+        found: list[tuple[int, int]] = []
+        for first, last in reversed(ranges):
+            if newest <= 0:
+                break
+            sql = (
+                f"SELECT id FROM {view} WHERE id BETWEEN :page_first AND :page_last"
+                f" AND {condition} ORDER BY id DESC LIMIT {newest:d}"
+            )
+            ids = list(self.query(sql, {**values, "page_first": first, "page_last": last}))
+            if ids:
+                found.append((ids[-1]["id"], last))
+                newest -= len(ids)
+        return found[::-1]
+
+    def _page(self, view: str, condition: str, values: dict[str, Any]) -> list[Row]:
+        page: list[Row] = []
+        size = 0
+        sql = (
+            f"SELECT * FROM {view} WHERE id BETWEEN :page_first AND :page_last AND {condition}"
+            f" ORDER BY id LIMIT {PAGE_ROWS}"
+        )
+        with closing(self._rows(sql, values)) as rows:
+            for row in rows:
+                page.append(row)
+                size += len(row.get("message", ""))
+                if size >= PAGE_CHARACTERS:
+                    break
+        return page
 
     def streams(self) -> list[Row]:
         """
@@ -135,50 +220,55 @@ class Inspection:
             for row in self.query("SELECT reason, count FROM skipped ORDER BY reason")
         }
 
+    def notes(self) -> dict[str, Row]:
+        """
+        What the agent tells of itself, by name: `since, text`.
+        """
+        rows = self.query("SELECT name, iso(since) AS since, text FROM note ORDER BY name")
+        return {row.pop("name"): row for row in rows}
+
     def size_bytes(self) -> int:
         """
         What the spool takes on disk, its write-ahead log included.
         """
-        parts = (self.path, self.path.with_name(self.path.name + "-wal"))
-        return sum(part.stat().st_size for part in parts if part.exists())
+        return self.path.stat().st_size + self.log_bytes()
+
+    def log_bytes(self) -> int:
+        """
+        What the write-ahead log takes of that.
+        """
+        path = self.path.resolve()  # a link's log lies beside what it points to
+        try:
+            return path.with_name(path.name + "-wal").stat().st_size
+        except FileNotFoundError:
+            return 0
 
     def events(self, selection: Selection, *, newest: int | None = None) -> Iterator[Row]:
         """
         Rows of the view `events`, in the order stored; with `newest` only that many, the last ones.
         """
-        if newest is None:
-            for ids in self._ranges(selection):
-                yield from self._events_within(selection, ids)
-            return
-        found: list[Row] = []
-        for ids in reversed(self._ranges(selection)):
-            if len(found) >= newest:
-                break
-            found = [*self._events_within(selection, ids, newest=newest - len(found)), *found]
-        yield from found
+        condition, values = selection.sql()
+        ranges = self._ranges(selection)
+        return self._pages("events", condition, values, ranges, newest=newest)
 
     def _ranges(self, selection: Selection) -> list[tuple[int, int]]:
         """
         Where such events may lie now: (first id, last id), each a moderate number of them.
         """
-        newest = next(self.query("SELECT coalesce(max(id), 0) AS id FROM event"))["id"]
+        end = self._newest_id("event")
         condition, values = selection.extents_sql()
         sql = f"SELECT DISTINCT block FROM extent WHERE {condition} ORDER BY block"
-        blocks = [row["block"] for row in self.query(sql, values)]
-        return [
-            (block * BLOCK_IDS, min(block * BLOCK_IDS + BLOCK_IDS - 1, newest)) for block in blocks
-        ]
+        ranges: list[tuple[int, int]] = []
+        for row in self.query(sql, values):
+            first, last = row["block"] * BLOCK_IDS, row["block"] * BLOCK_IDS + BLOCK_IDS - 1
+            if ranges and ranges[-1][1] + 1 == first and last - ranges[-1][0] < RANGE_IDS:
+                first = ranges.pop()[0]
+            ranges.append((first, min(last, end)))
+        return ranges
 
-    def _events_within(
-        self, selection: Selection, ids: tuple[int, int], *, newest: int | None = None
-    ) -> list[Row]:
-        condition, values = selection.sql()
-        sql = (
-            f"SELECT * FROM events WHERE id BETWEEN :from_id AND :to_id AND {condition} ORDER BY id"
-        )
-        if newest is not None:
-            sql = f"SELECT * FROM ({sql} DESC LIMIT {newest:d}) ORDER BY id"
-        return list(self.query(sql, {**values, "from_id": ids[0], "to_id": ids[1]}))
+    def _newest_id(self, table: str) -> int:
+        newest: int = next(self.query(f"SELECT coalesce(max(id), 0) AS id FROM {table}"))["id"]
+        return newest
 
     def batches(
         self,
@@ -194,10 +284,8 @@ class Inspection:
         wanted = {"log_group": group, "log_stream": stream, "state": state}
         given = {column: value for column, value in wanted.items() if value is not None}
         condition = " AND ".join(f"{column} = :{column}" for column in given) or "true"
-        sql = f"SELECT * FROM batches WHERE {condition} ORDER BY id"
-        if newest is not None:
-            sql = f"SELECT * FROM ({sql} DESC LIMIT {newest:d}) ORDER BY id"
-        return self.query(sql, given)
+        ranges = [(1, self._newest_id("batch"))]
+        return self._pages("batches", condition, given, ranges, newest=newest)
 
     def _check_version(self) -> None:
         application_id = self._connection.execute("PRAGMA application_id").fetchone()[0]

@@ -12,8 +12,8 @@ import time
 
 __all__ = ["Patience"]
 
-WAIT_S = 30.0
-"""Ours all last milliseconds; somebody with a shell may hold one for longer."""
+WAIT_S = 5.0
+"""Ours all last milliseconds; who holds one for longer is waited for in the open: it is told."""
 
 LAST_WAIT_S = 2.0
 """From `end` on, for all waits together: a stop has 10 seconds."""

@@ -10,21 +10,26 @@ its events. Only where runs overlap in time, at the end of a batch, are events t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import apsw
 
+from spool import extent
 from spool.schema import select
 
 __all__ = [
+    "SLICE_BYTES",
+    "SLICE_EVENTS",
     "Limits",
     "QueuedRun",
     "Taken",
+    "drop_oldest",
     "enqueue",
     "is_outside",
     "runs_of",
+    "slice_length",
     "take_oldest",
     "take_outside",
 ]
@@ -38,6 +43,10 @@ LOOK_EVENTS = 40_000
 So many events are looked at for one batch. Where more overlap in time, the order is right within
 each batch, and may not be from one batch to the next.
 """
+
+SLICE_EVENTS = 10_000
+SLICE_BYTES = 1024 * 1024
+"""Deleted in one transaction: tens of ms, so that no writer waits long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +190,27 @@ def take_outside(
     return taken
 
 
+def drop_oldest(db: apsw.Connection) -> int:
+    """
+    Delete a slice of the stream in which the oldest event waits: its next ones, by whole runs,
+    counted as dropped; returns how many. A run with the newest event of all stays.
+    """
+    newest_id = db.execute("SELECT max(id) FROM event").get
+    streams = select(
+        db,
+        "SELECT id, (SELECT first_timestamp FROM queue WHERE stream_id = stream.id AND last_id < ?"
+        " ORDER BY first_timestamp LIMIT 1) AS oldest"
+        " FROM stream WHERE queued > 0 AND oldest IS NOT NULL ORDER BY oldest, id LIMIT 1",
+        (newest_id,),
+    )
+    if not streams:
+        return 0
+    stream_id = streams[0][0]
+    runs = [run for run in _oldest_runs(db, stream_id) if run.last_id < newest_id]
+    count = slice_length((run.events, run.bytes) for run in runs)
+    return _drop(db, stream_id, runs[:count])
+
+
 def runs_of(ids: Sequence[int]) -> list[tuple[int, int]]:
     """
     The runs (first, last) of consecutive numbers among distinct ids.
@@ -190,6 +220,15 @@ def runs_of(ids: Sequence[int]) -> list[tuple[int, int]]:
     firsts = [*ordered[:1], *(start for _, start in breaks)]
     lasts = [*(end for end, _ in breaks), *ordered[-1:]]
     return list(zip(firsts, lasts, strict=True))
+
+
+def slice_length(sizes: Iterable[tuple[int, int]]) -> int:
+    """
+    How many of the first of these (events, bytes) make up a slice; at least one where there is one.
+    """
+    sums = list(accumulate(sizes, lambda sum_, more: (sum_[0] + more[0], sum_[1] + more[1])))
+    fitting = [sum_ for sum_ in sums if sum_[0] <= SLICE_EVENTS and sum_[1] <= SLICE_BYTES]
+    return max(len(fitting), min(len(sums), 1))
 
 
 def _oldest_runs(db: apsw.Connection, stream_id: int) -> list[QueuedRun]:
@@ -277,6 +316,17 @@ def _remove(db: apsw.Connection, stream_id: int, runs: Sequence[QueuedRun]) -> N
         "UPDATE stream SET queued = queued - ?, queued_bytes = queued_bytes - ? WHERE id = ?",
         (sum(run.events for run in runs), sum(run.bytes for run in runs), stream_id),
     )
+
+
+def _drop(db: apsw.Connection, stream_id: int, runs: Sequence[QueuedRun]) -> int:
+    _remove(db, stream_id, runs)
+    db.executemany(
+        "DELETE FROM event WHERE id BETWEEN ? AND ?", [(run.first_id, run.last_id) for run in runs]
+    )
+    extent.remeasure(db, [(stream_id, run.first_id, run.last_id) for run in runs])
+    dropped = sum(run.events for run in runs)
+    db.execute("UPDATE stream SET dropped = dropped + ? WHERE id = ?", (dropped, stream_id))
+    return dropped
 
 
 def _put_back(

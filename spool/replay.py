@@ -17,7 +17,7 @@ import apsw
 from spool import extent
 from spool.piece import Ages, Piece, blocks, pieces
 from spool.queue import enqueue
-from spool.schema import BLOCK_IDS, select
+from spool.schema import select
 from spool.selection import Selection
 from spool.store import Store, queue_newest
 
@@ -232,7 +232,7 @@ def _requeue_piece(db: apsw.Connection, piece: Piece, restamp: Restamp | None) -
         enqueue(db, piece.stream_id, *ids)
         return
     tails = _restamp(db, *ids, restamp)
-    extent.remeasure(db, piece.stream_id, {id_ // BLOCK_IDS for id_ in ids})
+    extent.remeasure(db, [(piece.stream_id, *ids)])
     enqueue(db, piece.stream_id, *ids)
     _append(db, piece.stream_id, tails, restamp.now_ms)
 

@@ -37,6 +37,7 @@ __all__ = [
     "PAGE_BYTES",
     "RUN_BLOCK",
     "VERSION",
+    "WAL_KEEP_BYTES",
     "claim_driver",
     "connect",
     "create_tables",
@@ -144,6 +145,7 @@ CREATE TABLE batch (
 ) STRICT;
 CREATE INDEX batch_sending ON batch (stream_id) WHERE state = 'sending';
 CREATE INDEX batch_sent ON batch (sent_at) WHERE state = 'sent';
+CREATE INDEX batch_refused ON batch (created_at) WHERE state = 'refused';
 
 -- Consecutive ids that went into one batch, cut where an id is a multiple of {RUN_BLOCK}.
 CREATE TABLE run (
@@ -169,6 +171,13 @@ CREATE TABLE checkpoint (
 CREATE TABLE skipped (
     reason  TEXT PRIMARY KEY,
     count   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What the agent tells other processes of itself: its limits, and what keeps it from collecting.
+CREATE TABLE note (
+    name   TEXT PRIMARY KEY,
+    since  INTEGER NOT NULL,
+    text   TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
 

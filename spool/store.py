@@ -22,6 +22,7 @@ from spool.damage import NOT_TEXT, is_damage, was_spool
 from spool.errors import NotASpool, SpoolDamaged
 from spool.patience import Patience
 from spool.schema import (
+    PAGE_BYTES,
     RUN_BLOCK,
     claim_driver,
     connect,
@@ -108,6 +109,7 @@ class Store:
         self._patience = Patience()
         while not self._open(create=create):
             pass
+        self._log_path = Path(self._writer.filename_wal)
         self._writer_lock = threading.RLock()
         self._reader_lock = threading.Lock()
         self._is_in_transaction = False
@@ -221,6 +223,66 @@ class Store:
         """
         with self._using(self._reader_lock):
             yield self._reader
+
+    # --- the file --------------------------------------------------------------------------
+
+    def used_bytes(self) -> int:
+        """
+        What is in use of the file; what is free in it will be used first.
+        """
+        with self._using(self._writer_lock):
+            used: int = self._writer.pragma("page_count") - self._writer.pragma("freelist_count")
+        return used * PAGE_BYTES
+
+    def log_bytes(self) -> int:
+        """
+        How large the write-ahead log is.
+        """
+        try:
+            return self._log_path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def empty_log(self) -> bool:
+        """
+        Move the write-ahead log into the file and give its space back; False while another process
+        still reads what was there before.
+        """
+        with self._using(self._writer_lock), self._reader_lock:
+            self._writer.set_busy_timeout(0)
+            try:
+                self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            except apsw.BusyError:
+                return False
+            else:
+                return True
+            finally:
+                self._writer.set_busy_handler(self._patience)
+
+    def note(self, name: str, text: str | None, *, now_ms: int) -> None:
+        """
+        Tell other processes something about this one; None where it is no longer so.
+        """
+        with self.transaction() as db:
+            if text is None:
+                db.execute("DELETE FROM note WHERE name = ?", (name,))
+                return
+            db.execute(
+                "INSERT INTO note (name, since, text) VALUES (?, ?, ?) ON CONFLICT (name)"
+                " DO UPDATE SET since = excluded.since, text = excluded.text"
+                " WHERE text <> excluded.text",
+                (name, now_ms, text),
+            )
+
+    def noted(self, name: str) -> str | None:
+        """
+        What was told last under that name.
+        """
+        with self._using(self._writer_lock):
+            text: str | None = self._writer.execute(
+                "SELECT text FROM note WHERE name = ?", (name,)
+            ).get
+            return text
 
     # --- in ---------------------------------------------------------------------------------
 

@@ -85,11 +85,12 @@ class Agent:
         *,
         route: str = ROUTE,
         options: Sequence[str] = (),
+        log: Path | None = None,
     ) -> None:
         self.db = db
-        self.log = db.parent / "agent.log"
+        self.log = log or db.parent / "agent.log"
         db.parent.mkdir(parents=True, exist_ok=True)
-        with self.log.open("ab") as log:
+        with self.log.open("ab") as stderr:
             self.process = subprocess.Popen(
                 [
                     *(*SPOOL, "run", route, "--db", str(db)),
@@ -98,8 +99,8 @@ class Agent:
                 ],
                 env=clean_environment(environment),
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=stderr,
+                stderr=stderr,
             )
 
     def wait_started(self) -> Agent:

@@ -21,7 +21,13 @@ PACKAGES = ("spool", "shipper", "cli")
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 HOMES = {
-    "apsw": ("spool/*", "shipper/capture.py", "shipper/upload.py", "shipper/agent.py"),
+    "apsw": (
+        "spool/*",
+        "shipper/capture.py",
+        "shipper/upload.py",
+        "shipper/agent.py",
+        "shipper/upkeep.py",
+    ),
     "boto3": ("shipper/cloudwatch.py",),
     "botocore": ("shipper/cloudwatch.py", "shipper/answers.py"),
     "click": ("cli/*",),

@@ -168,6 +168,63 @@ def test_a_reader_that_stands_still_does_not_hold_up_the_writer(desk, begin_else
     assert process.stdout.readline() == "3000 3020\n", "one moment for each query"
 
 
+STAND_STILL = """
+import sys
+from pathlib import Path
+from spool.inspection import Inspection
+from spool.selection import Selection
+inspection = Inspection(Path(sys.argv[1]))
+rows = eval(sys.argv[2])
+print(next(rows) and "ready", flush=True)
+sys.stdin.readline()
+print(1 + len(list(rows)), flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "inspection.events(Selection())",
+        "inspection.events(Selection(stream='s', states=('sent',)), newest=2_500)",
+        "inspection.batches()",
+        "inspection.query('SELECT * FROM events')",
+        "inspection.query('PRAGMA table_info(event)')",
+    ],
+)
+def test_a_reader_that_stands_still_does_not_hold_the_write_ahead_log(desk, begin_elsewhere, rows):
+    """
+    As with a pager at the end of a pipe: the log would grow until somebody types.
+    """
+    many = "batches" in rows
+    for n in range(3_000 if many else 1):
+        desk.put(*((n, f"{n}") for n in range(1 if many else 3_000)))
+        desk.send()
+    process = begin_elsewhere(STAND_STILL, desk.path, rows)
+    desk.put((1, "meanwhile"))
+    assert desk.store.empty_log()
+    assert desk.store.log_bytes() == 0
+    process.stdin.write("\n")
+    process.stdin.flush()
+    assert int(process.stdout.readline()) in (5, 2_500, 3_000)
+
+
+def test_a_result_larger_than_memory_should_hold_is_read_whole(inspected):
+    sql = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 20000)"
+    rows = inspected.query(f"{sql} SELECT i, printf('%1000d', i) AS text, x'00' AS blob FROM n")
+    for number, row in enumerate(rows, 1):
+        assert (row["i"], int(row["text"]), row["blob"]) == (number, number, b"\0")
+    assert number == 20_000
+
+
+def test_pages_end_with_much_text_too(open_desk, db):
+    desk = open_desk(db)
+    desk.put(*((n, f"{n} " + "x" * 400_000) for n in range(20)))
+    desk.store.close()
+    with Inspection(db) as inspection:
+        rows = list(inspection.events(Selection()))
+    assert [row["timestamp"] for row in rows] == list(range(20))
+
+
 INSPECT = """
 import sys
 from pathlib import Path

@@ -2,9 +2,11 @@
 What leaves the spool, and above all what does not.
 """
 
+import threading
+
 from spool.piece import Ages
 from spool.replay import requeue
-from spool.retention import prune
+from spool.retention import prune, shrink
 from spool.selection import Selection
 
 HOUR_MS = 3_600_000
@@ -110,10 +112,60 @@ def test_the_file_shrinks_again(desk):
     desk.reopen()  # all of it in the main file
     full = desk.path.stat().st_size
     assert prune(desk.store, sent_before_ms=desk.now_ms) == 5_000
-    desk.reopen()
+    shrink(desk.store)
     assert full > 5_000_000
     assert desk.path.stat().st_size < 200_000
     assert kept(desk) == ["waits"]
+
+
+def test_after_a_drained_backlog_the_file_is_small_again_and_lines_come_in_meanwhile(desk):
+    """
+    Given back in slices, between which others write.
+    """
+    for _ in range(100):
+        desk.put(*((1, "x" * 10_000) for _ in range(100)))
+    while desk.take():
+        pass
+    for batch in desk.store.unsettled():
+        desk.settle(batch, now_ms=1)
+    assert desk.store.empty_log()
+    assert desk.path.stat().st_size > 100_000_000
+    assert prune(desk.store, sent_before_ms=2) == 10_000 - 1
+    done = threading.Event()
+    between = []
+
+    def write():
+        while not done.is_set():
+            desk.put((2, "meanwhile"))
+            between.append(desk.store.used_bytes())
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    shrink(desk.store)
+    done.set()
+    writer.join()
+    assert len(between) > 1
+    desk.store.empty_log()
+    assert desk.path.stat().st_size < 2_000_000
+
+
+def test_nothing_is_left_of_batches_that_cloudwatch_refused_or_whose_events_went_elsewhere(desk):
+    """
+    The tables of batches and runs do not grow for ever.
+    """
+    desk.put(*((n, f"{n}") for n in range(8)))
+    for part in desk.store.split(desk.take(), "refused", now_ms=1):
+        desk.settle(part, now_ms=2)
+    requeue(desk.store, Selection(), Ages(0, 2**62))
+    desk.send(now_ms=3)
+    desk.put((9, "bad"))
+    assert desk.store.split(desk.take(), "refused", now_ms=4) == []
+    desk.put((10, "newest"))
+    assert prune(desk.store, sent_before_ms=3) == 0
+    assert desk.rows("SELECT id FROM batch") == [(1,), (4,), (5,)]
+    assert prune(desk.store, sent_before_ms=desk.now_ms + 1) == 8
+    assert desk.rows("SELECT id FROM batch") == desk.rows("SELECT batch_id FROM run") == [(5,)]
+    assert desk.states() == {"bad": "rejected", "newest": "unsent"}
 
 
 def test_an_empty_spool_has_nothing_to_prune(desk):

@@ -24,11 +24,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from spool import queue, replay
+from spool import queue, replay, retention
 from spool.audit import audit
 from spool.piece import Ages
 from spool.queue import Limits
-from spool.retention import prune
+from spool.retention import drop_rejected, drop_unsent, prune
 from spool.selection import Selection
 from spool.store import Chunk, Store
 
@@ -566,6 +566,7 @@ class Life(RuleBasedStateMachine):
         self.taken = {}
         self.checkpoint = None
         self.pruned = 0
+        self.dropped = 0
         self.collected = 0
 
     def teardown(self):
@@ -609,7 +610,12 @@ class Life(RuleBasedStateMachine):
         )
 
     def record(self, batch, ids):
-        self.batches[batch.id] = {"ids": ids, "state": "sending", "sent_at": None}
+        self.batches[batch.id] = {
+            "ids": ids,
+            "state": "sending",
+            "sent_at": None,
+            "created_at": self.clock_ms,
+        }
         self.taken[batch.id] = batch
         for key in ids:
             self.events[key] |= {"state": "sending", "batch": batch.id}
@@ -772,10 +778,62 @@ class Life(RuleBasedStateMachine):
                 if is_sent and event_id != newest:
                     del self.events[event_id]
                     count += 1
-            if not any(event_id in self.events for event_id in self.batches[key]["ids"]):
-                del self.batches[key]
+            self.forget_if_empty(key)
+        for key, record in list(self.batches.items()):
+            if record["state"] == "refused" and record["created_at"] < before_ms:
+                self.forget_if_empty(key)
         assert prune(self.store, sent_before_ms=before_ms) == count
         self.pruned += count
+
+    def forget_if_empty(self, key):
+        shown = [event for event in self.events.values() if event["state"] != "queued"]
+        if any(event["batch"] == key for event in shown):
+            return
+        del self.batches[key]
+        for event_id, event in self.events.items():
+            if event["batch"] == key:
+                before = [id_ for id_, record in self.batches.items() if event_id in record["ids"]]
+                event["batch"] = max(before, default=None)
+
+    @rule()
+    def drop_rejected(self):
+        newest = max(self.events)
+        rejected = [
+            key
+            for key, event in sorted(self.events.items())
+            if event["state"] == "rejected" and key != newest
+        ][: queue.SLICE_EVENTS]
+        assert next(drop_rejected(self.store), 0) == len(rejected)
+        self.drop(rejected)
+
+    @rule()
+    def drop_unsent(self):
+        """
+        Which runs the queue has is its own affair: the oldest of one stream, up to some event.
+        """
+        newest = max(self.events)
+        count = next(drop_unsent(self.store), 0)
+        with self.store.reading() as db:
+            left = {row[0] for row in db.execute("SELECT id FROM event")}
+        gone = sorted(self.events.keys() - left)
+        assert len(gone) == count
+        assert newest in left
+        assert {self.events[key]["state"] for key in gone} <= {"queued"}
+        assert len({self.events[key]["stream"] for key in gone}) <= 1
+        if gone:
+            oldest = min(
+                event["timestamp"]
+                for key, event in self.events.items()
+                if (event["state"] == "queued" and event["stream"] != self.events[newest]["stream"])
+                or key in gone
+            )
+            assert oldest == min(self.events[key]["timestamp"] for key in gone)
+        self.drop(gone)
+
+    def drop(self, keys):
+        for key in keys:
+            del self.events[key]
+        self.dropped += len(keys)
 
     @rule()
     def fail_and_restart(self):
@@ -800,6 +858,7 @@ class Life(RuleBasedStateMachine):
             ).fetchall()
             batches = dict(db.execute("SELECT id, state FROM batches").fetchall())
             pruned = db.execute("SELECT total(pruned) FROM stream").get
+            dropped = db.execute("SELECT total(dropped) FROM stream").get
             collected = db.execute("SELECT total(collected) FROM stream").get
         assert events == [
             (
@@ -813,7 +872,7 @@ class Life(RuleBasedStateMachine):
             for key, event in sorted(self.events.items())
         ]
         assert batches == {key: record["state"] for key, record in self.batches.items()}
-        assert pruned == self.pruned
+        assert (pruned, dropped) == (self.pruned, self.dropped)
         assert collected == self.collected
 
     @invariant()
@@ -823,6 +882,8 @@ class Life(RuleBasedStateMachine):
 
 def test_whatever_happens_in_whatever_order_every_event_is_where_it_should_be(monkeypatch):
     monkeypatch.setattr(queue, "RUN_EVENTS", 4)
+    monkeypatch.setattr(queue, "SLICE_EVENTS", 6)
+    monkeypatch.setattr(retention, "SLICE_BATCHES", 3)
     run_state_machine_as_test(
         Life,
         settings=settings(

@@ -5,6 +5,7 @@ Docker's json-file logs, from the folder to readings that are stored with the po
 from __future__ import annotations
 
 import gzip
+import logging
 import random
 import threading
 import time
@@ -24,6 +25,7 @@ from shipper.sources import json_file
 from shipper.sources.intake import Intake
 from shipper.sources.json_file import JsonFileSource
 from shipper.sources.reading import Reading
+from shipper.trouble import Trouble
 from spool.store import Store
 
 WEB, WORKER = "a" * 64, "b" * 64
@@ -36,12 +38,20 @@ def source_of(containers: Path, store: Store) -> JsonFileSource:
     )
 
 
+def quietly() -> dict[str, Any]:
+    """
+    What nobody here listens to.
+    """
+    trouble = Trouble(logging.getLogger(), begins="%s", ends="over")
+    return {"trouble": trouble, "on_stored": lambda: None}
+
+
 def read_once(containers: Path, store: Store) -> None:
     """
     Store all that is there.
     """
     source = source_of(containers, store)
-    capture(source, store, threading.Event(), once=True, on_stored=lambda: None)
+    capture(source, store, threading.Event(), once=True, **quietly())
 
 
 @contextmanager
@@ -50,9 +60,7 @@ def reading(containers: Path, store: Store) -> Iterator[threading.Event]:
     A source that runs; the event stops it.
     """
     source, stop = source_of(containers, store), threading.Event()
-    thread = threading.Thread(
-        target=capture, args=[source, store, stop], kwargs={"on_stored": lambda: None}
-    )
+    thread = threading.Thread(target=capture, args=[source, store, stop], kwargs=quietly())
     thread.start()
     try:
         yield stop

@@ -1,0 +1,52 @@
+"""
+What is done to the spool every minute: old events leave, the file shrinks, what is the matter is
+put on record.
+
+Comes in: an open store and its budget. Goes out: a file of its size. Always holds: what fails is
+tried again.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import apsw
+
+from shipper.backoff import Every
+from shipper.trouble import Trouble
+from spool.budget import Budget
+from spool.retention import prune, shrink
+from spool.store import Store
+
+__all__ = ["keep_up"]
+
+LOOK_S = 2.0
+PRUNE_EVERY_S = 60.0
+
+
+def keep_up(
+    store: Store, budget: Budget, stop: threading.Event, *, keep_ms: int, trouble: Trouble
+) -> None:
+    """
+    Look after the spool until `stop` is set; sent events stay for `keep_ms`.
+    """
+    due = Every(PRUNE_EVERY_S)
+    must_prune = False
+    while True:
+        must_prune |= due.is_due()
+        try:
+            budget.watch_log()
+            budget.tell()
+            if must_prune:
+                prune(store, sent_before_ms=time.time_ns() // 1_000_000 - keep_ms)
+                shrink(store)
+        except apsw.Error as error:
+            trouble.begin("upkeep", error)
+            must_prune = True
+        else:
+            if must_prune:
+                trouble.end("upkeep")
+            must_prune = False
+        if stop.wait(LOOK_S):
+            return
