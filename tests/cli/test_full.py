@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,34 @@ def test_drop_oldest_goes_on_collecting_and_counts_what_it_dropped(
     assert lines[-1] in arrived
     assert told.count("the oldest are dropped") == 1
     assert told.count(f"{done['dropped']:,} unsent events were dropped") == 1
+    assert spool("check", "--db", db).returncode == 0
+
+
+def test_a_reader_that_does_not_end_cannot_make_the_log_fill_the_disk(
+    endpoint: Endpoint, db: Path, containers: Path
+) -> None:
+    """
+    While it reads, nothing can be taken out of the write-ahead log.
+    """
+    container = LogWriter(containers, WEB, "web")
+    write(container, 0, 100)
+    with Agent(db, containers, endpoint.environment(), options=SIZE) as agent:
+        wait_until(lambda: db.exists() and status(db)["sent"] == 100)
+        with closing(sqlite3.connect(db, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM events").fetchall()
+            write(container, 100, 40_000)
+            wait_until(lambda: len(status(db)["warnings"]) == 2, timeout_s=60)
+            held = agent.status()
+            assert held["full"]
+            assert 32 * MIB < held["wal_bytes"] < 40 * MIB
+            assert "holds its write-ahead log" in held["warnings"][1]["text"]
+            assert "until that one ends" in held["warnings"][0]["text"]
+            assert held["collected"] < 40_100
+        wait_until(lambda: endpoint.event_count(HOST_GROUP, "web") >= 40_100, timeout_s=60)
+        wait_until(lambda: status(db)["warnings"] == [])
+        assert agent.status()["wal_bytes"] <= LOG_BYTES
+        assert agent.stop() == 0
     assert spool("check", "--db", db).returncode == 0
 
 
