@@ -11,7 +11,7 @@ demo: $(INSTALLED)
 	$(BIN)/spool demo
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .
