@@ -11,10 +11,21 @@ import threading
 from collections.abc import Callable, Generator
 
 from agent import HOST_GROUP
-from cloudwatch_endpoint import Fault, Reply, Request, error, real_now_ms
+from cloudwatch_endpoint import CUT_MID_ANSWER, Fault, Reply, Request, error, real_now_ms
 from faults.world import World
 
-__all__ = ["always", "cannot_create", "clock_at", "deleted", "deny_one_stream", "plain", "poison"]
+__all__ = [
+    "always",
+    "cannot_create",
+    "clock_at",
+    "deleted",
+    "deny_one_stream",
+    "plain",
+    "poison",
+    "rejection_cut_off",
+]
+
+DAY_MS = 24 * 3_600_000
 
 Over = Callable[[World], Generator[None]]
 
@@ -132,3 +143,16 @@ def clock_at(shift_ms: int, retention_days: int | None = None) -> Over:
         world.endpoint.now_ms = real_now_ms
 
     return over
+
+
+def rejection_cut_off(world: World) -> Generator[None]:
+    """
+    The service rejects events for their age, and the part of the answer that says so is lost.
+    """
+    world.endpoint.now_ms = lambda: real_now_ms() + 15 * DAY_MS
+    world.hush()
+    world.calm()
+    world.answer = lambda _: CUT_MID_ANSWER
+    yield
+    world.endpoint.now_ms = real_now_ms
+    world.calm()

@@ -43,6 +43,7 @@ from faults.answers import (
     deny_one_stream,
     plain,
     poison,
+    rejection_cut_off,
 )
 from faults.local import ended_by, frozen, locked, removed, rotates, truncated
 from faults.world import World
@@ -144,6 +145,7 @@ FAULTS = (
         rejected=("older than the group",),
     ),
     Kind("too new for service", clock_at(-3 * HOUR_MS), needs_requests=True, rejected=("too new",)),
+    Kind("rejection cut off", rejection_cut_off, needs_requests=True),
     Kind("SIGKILL", ended_by(signal.SIGKILL), needs_process=True),
     Kind("SIGTERM", ended_by(signal.SIGTERM), needs_process=True),
     Kind("frozen for 5 s", frozen, lasts_s=5.0, needs_process=True, is_local=True),

@@ -8,6 +8,7 @@ none is good.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -20,7 +21,10 @@ from faults.world import MARK, Line, World
 __all__ = ["Finding", "findings"]
 
 MOST_LOG_LINES = 20
+MOST_ALIKE = 5
 """Of a fault of some seconds: a line where it begins and where it ends, never one a try."""
+
+NUMBERS = re.compile(r"[0-9]+")
 
 Finding = tuple[str, str]
 
@@ -107,6 +111,9 @@ def about_log(world: World) -> Iterator[Finding]:
         yield "trace", text[text.index("Traceback") :][:2_000]
     if len(lines) > MOST_LOG_LINES:
         yield f"log {len(lines)}", "\n".join(lines[:60])
+    alike = Counter(NUMBERS.sub("0", line.partition(" ")[2]) for line in lines)
+    if alike and (most := max(alike.values())) > MOST_ALIKE:
+        yield f"same {most}", f"{most} lines are alike: {alike.most_common(1)}"
     if any(secret in text for secret in (MARK, SECRET_KEY, NEW_SECRET)):
         yield "secret", "a message or a secret is in the log"
 
