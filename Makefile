@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check bench format clean
+.PHONY: demo test check faults bench format clean
 
 demo: $(INSTALLED)
 	$(BIN)/spool demo
@@ -17,6 +17,10 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+faults: $(INSTALLED)
+	$(BIN)/python tests/faults/matrix.py
+	$(BIN)/python tests/faults/memory.py
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/drain.py

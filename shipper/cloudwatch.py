@@ -254,9 +254,16 @@ def _check_length(response_dict: dict[str, Any], **_: object) -> None:
 
 def _check_body(response_dict: dict[str, Any], **_: object) -> None:
     """
-    Nor is a 200 that somebody else gave. (The other operations answer with an empty body.)
+    Nor is a 200 that somebody else gave, or one of which half is missing: botocore takes what it
+    cannot parse for empty. (The other operations answer with an empty body.)
     """
-    if response_dict["status_code"] == 200 and not response_dict["body"].startswith(b"{"):
+    if response_dict["status_code"] != 200:
+        return
+    try:
+        is_whole = isinstance(orjson.loads(response_dict["body"]), dict)
+    except orjson.JSONDecodeError:
+        is_whole = False
+    if not is_whole or "x-amzn-requestid" not in response_dict["headers"]:
         raise ResponseParserError("a 200 that is not the service's: a proxy or a portal between?")
 
 

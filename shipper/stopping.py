@@ -9,10 +9,11 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from queue import SimpleQueue
 from types import FrameType
 
 __all__ = ["Stop", "stopping_on_signals"]
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stop:
@@ -26,7 +27,7 @@ class Stop:
 
     def wakes(self, wake: Callable[[], None]) -> None:
         """
-        Call `wake` on a stop, from a thread of its own.
+        Call `wake` on a stop; it may be called from any thread.
         """
         self._wakers.append(wake)
 
@@ -44,29 +45,44 @@ def stopping_on_signals() -> Iterator[Stop]:
     """
     A `Stop` that SIGTERM and SIGINT set. A second signal ends the process at once: what is stored
     is stored.
+
+    A thread learns of them from a pipe. Python runs handlers in the main thread, once that does
+    something: one that has just gone to sleep for an hour would know in an hour, and one that holds
+    an event's lock could not set that event.
     """
     stop = Stop()
-    # A handler runs in the midst of what the main thread does, which may hold the very lock that
-    # waking takes; so another thread wakes. Of all queues SimpleQueue may be filled in a handler.
-    signals: SimpleQueue[bool] = SimpleQueue()
-    is_told = False
-
-    def handle(number: int, _: FrameType | None) -> None:
-        nonlocal is_told
-        if is_told:
-            os._exit(128 + number)
-        is_told = True
-        signals.put(True)
-
-    def pass_on() -> None:
-        if signals.get():
-            stop.set()
-
-    threading.Thread(target=pass_on, name="stop", daemon=True).start()
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(writer, False)
+    listener = threading.Thread(target=_listen, args=[reader, stop], name="signals", daemon=True)
+    listener.start()
+    before_fd = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    before = {number: signal.signal(number, _nothing) for number in SIGNALS}
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        signals.put(False)
+        signal.set_wakeup_fd(before_fd)
+        os.close(writer)
+        listener.join()
+        os.close(reader)
+
+
+def _listen(reader: int, stop: Stop) -> None:
+    """
+    Act on each signal, until the pipe's other end is closed.
+    """
+    is_told = False
+    while number := os.read(reader, 1):
+        if number[0] not in SIGNALS:
+            continue
+        if is_told:
+            os._exit(128 + number[0])
+        is_told = True
+        stop.set()
+
+
+def _nothing(number: int, _: FrameType | None) -> None:
+    """
+    For a signal whose number is in the pipe by now.
+    """

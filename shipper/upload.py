@@ -112,6 +112,7 @@ class Uploader:
         self._brake = Brake()
         self._troubled: dict[int, Backoff] = {}
         self._failed_s: dict[int, float] = {}
+        self._told: set[tuple[int, str]] = set()
         self._last_success_s = -math.inf
         self._is_last_flush = False
         self._is_closed = False
@@ -301,7 +302,7 @@ class Uploader:
     def _take(self, stream_id: int) -> Batch | None:
         oldest_ms, newest_ms = acceptable_ms(self._endpoint.now_ms())
         rejected = self._store.reject_outside(stream_id, oldest_ms=oldest_ms, newest_ms=newest_ms)
-        if rejected:
+        if self._is_news(stream_id, "age", is_so=rejected > 0):
             log.warning("stream %d: %d events rejected, too old or too new", stream_id, rejected)
         events, size = self._store.waiting(stream_id)  # once it is taken, nothing may fail
         batch = self._store.take(stream_id, LIMITS, now_ms=now_ms())
@@ -365,8 +366,12 @@ class Uploader:
     # --- what follows -------------------------------------------------------------------------
 
     def _succeeded(self, batch: Batch, receipt: Receipt) -> None:
-        for start, end, reason in receipt.refused:
-            log.warning("batch %d: CloudWatch refused %d events: %s", batch.id, end - start, reason)
+        reasons = ", ".join(f"{end - start:,} {reason}" for start, end, reason in receipt.refused)
+        if self._is_news(batch.stream_id, "refused", is_so=bool(reasons)):
+            log.warning(
+                "%s %s: of batch %d CloudWatch refused events: %s",
+                *(batch.group, batch.stream, batch.id, reasons),
+            )
         log.debug("batch %d: %d events sent", batch.id, batch.events)
         with self._changed:
             self._last_success_s = time.monotonic()
@@ -383,6 +388,15 @@ class Uploader:
                 self._flush.make_due()
                 self._woken.set()
         self._endpoint.tend(batch.group)
+
+    def _is_news(self, stream_id: int, what: str, *, is_so: bool) -> bool:
+        """
+        Whether it is so now, and was not so the last time: what goes on is told once.
+        """
+        with self._changed:
+            was_so = (stream_id, what) in self._told
+            (self._told.add if is_so else self._told.discard)((stream_id, what))
+            return is_so and not was_so
 
     def _failed(self, batch: Batch, error: DeliveryError) -> list[tuple[Batch, float]]:
         now = now_ms()

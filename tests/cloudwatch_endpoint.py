@@ -40,7 +40,7 @@ import time
 import uuid
 from bisect import bisect_left, bisect_right
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -103,13 +103,15 @@ GZIP_WBITS = 31  # zlib's number for "a gzip wrapper, and nothing else"
 @dataclass(frozen=True, slots=True)
 class Reply:
     """
-    One HTTP answer; *outcome* is ``ok`` or the error's code.
+    One HTTP answer; *outcome* is ``ok`` or the error's code. One that is not of the service has
+    no request id.
     """
 
     status: int
     body: bytes = b""
     outcome: str = "ok"
     content_type: str = AMZ_JSON
+    is_of_service: bool = True
 
 
 class ServiceError(Exception):
@@ -209,7 +211,9 @@ def status(number: int, body: bytes | str = b"<html>asked for</html>") -> Fault:
     """
     body = body.encode() if isinstance(body, str) else body
     name = f"status_{number}"
-    return Fault(name, reply=Reply(number, body, name, "text/html"), sent="all")
+    return Fault(
+        name, reply=Reply(number, body, name, "text/html", is_of_service=False), sent="all"
+    )
 
 
 def slow(seconds: float) -> Fault:
@@ -812,9 +816,9 @@ def wire_form(reply: Reply, now_ms: int) -> tuple[bytes, bytes]:
     Head and body of *reply*.
     """
     date = email.utils.formatdate(now_ms / 1000, usegmt=True)
+    request_id = f"x-amzn-RequestId: {uuid.uuid4()}\r\n" if reply.is_of_service else ""
     head = (
-        f"HTTP/1.1 {int(reply.status)} {PHRASES.get(reply.status, 'Unknown')}\r\n"
-        f"x-amzn-RequestId: {uuid.uuid4()}\r\n"
+        f"HTTP/1.1 {int(reply.status)} {PHRASES.get(reply.status, 'Unknown')}\r\n{request_id}"
         f"Content-Type: {reply.content_type}\r\n"
         f"Content-Length: {len(reply.body)}\r\n"
         f"Date: {date}\r\n\r\n"
@@ -908,9 +912,10 @@ def bad_signature(message: str) -> ServiceError:
     return ServiceError("InvalidSignatureException", message)
 
 
-def check_authorization(received: Received, *, verify: bool) -> None:
+def check_authorization(received: Received, keys: dict[str, str] | None) -> None:
     """
-    A complete AWS Signature 4; with *verify*, also the right one for the bytes that arrived.
+    A complete AWS Signature 4; with *keys* (id to secret), also the right one for the bytes that
+    arrived.
     """
     given = received.headers.get("authorization", "")
     if not given.startswith("AWS4-HMAC-SHA256"):
@@ -923,8 +928,8 @@ def check_authorization(received: Received, *, verify: bool) -> None:
     names = set(parts["names"].split(";"))
     if unsigned := (MUST_BE_SIGNED - names) | (names - received.headers.keys()):
         raise bad_signature(f"Headers unsigned or absent: {', '.join(sorted(unsigned))}")
-    if verify:
-        check_signature(received, parts)
+    if keys is not None:
+        check_signature(received, parts, keys)
 
 
 def check_clock(signed_at: str, now_ms: int) -> None:
@@ -944,18 +949,26 @@ def check_clock(signed_at: str, now_ms: int) -> None:
         )
 
 
-def check_signature(received: Received, parts: re.Match[str]) -> None:
+def is_signed_with(received: Received, keys: Collection[str]) -> bool:
+    """
+    Whether the request names one of these access keys.
+    """
+    parts = AUTHORIZATION.fullmatch(received.headers.get("authorization", ""))
+    return parts is not None and parts["key"] in keys
+
+
+def check_signature(received: Received, parts: re.Match[str], keys: dict[str, str]) -> None:
     """
     Signs the request anew from the bytes received, and compares.
     """
-    if parts["key"] != ACCESS_KEY:
+    if parts["key"] not in keys:
         raise ServiceError(
             "UnrecognizedClientException", "The security token included in the request is invalid."
         )
     body_hash = hashlib.sha256(received.body).hexdigest()
     if received.headers.get("x-amz-content-sha256", body_hash) != body_hash:
         raise bad_signature("x-amz-content-sha256 is not that of the body.")
-    expected = sign_anew(received, parts, body_hash)
+    expected = sign_anew(received, parts, body_hash, keys[parts["key"]])
     if parts["service"] != "logs" or not hmac.compare_digest(expected, parts["signature"]):
         raise bad_signature(
             "The request signature we calculated does not match the signature you provided."
@@ -963,7 +976,7 @@ def check_signature(received: Received, parts: re.Match[str]) -> None:
         )
 
 
-def sign_anew(received: Received, parts: re.Match[str], body_hash: str) -> str:
+def sign_anew(received: Received, parts: re.Match[str], body_hash: str, secret: str) -> str:
     """
     The signature that this request should bear, after the canonical form of Signature 4.
     """
@@ -971,7 +984,7 @@ def sign_anew(received: Received, parts: re.Match[str], body_hash: str) -> str:
     names = parts["names"].split(";")
     lines = [f"{name}:{' '.join(received.headers[name].split())}" for name in names]
     canonical = [received.method, path, query, *lines, "", parts["names"], body_hash]
-    signer = SigV4Auth(Credentials(ACCESS_KEY, SECRET_KEY), parts["service"], parts["region"])
+    signer = SigV4Auth(Credentials(parts["key"], secret), parts["service"], parts["region"])
     request = AWSRequest()
     request.context["timestamp"] = received.headers["x-amz-date"]
     return signer.signature(signer.string_to_sign(request, "\n".join(canonical)), request)
@@ -984,6 +997,9 @@ VALID_FROM = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
 VALID_TO = datetime.datetime(2100, 1, 1, tzinfo=datetime.UTC)
 
 
+HOSTS = (x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1")))
+
+
 def make_certificates(folder: Path) -> tuple[Path, Path]:
     """
     Writes a CA, and a server's certificate with its key for 127.0.0.1 and localhost; both paths.
@@ -993,15 +1009,20 @@ def make_certificates(folder: Path) -> tuple[Path, Path]:
     server = certificate("localhost", server_key, ca_key, is_ca=False)
     ca_file, server_file = folder / "ca.pem", folder / "server.pem"
     ca_file.write_bytes(ca.public_bytes(serialization.Encoding.PEM))
-    server_file.write_bytes(
-        server_key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + server.public_bytes(serialization.Encoding.PEM)
-    )
+    server_file.write_bytes(server_pem(server_key, server))
     return ca_file, server_file
+
+
+def server_pem(key: ec.EllipticCurvePrivateKey, greeting: x509.Certificate) -> bytes:
+    """
+    A certificate with its key, as a server loads them.
+    """
+    key_pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    return key_pem + greeting.public_bytes(serialization.Encoding.PEM)
 
 
 def certificate(
@@ -1010,11 +1031,12 @@ def certificate(
     ca_key: ec.EllipticCurvePrivateKey,
     *,
     is_ca: bool,
+    valid_to: datetime.datetime = VALID_TO,
+    hosts: Collection[x509.GeneralName] = HOSTS,
 ) -> x509.Certificate:
     """
     A certificate for *key*, signed by *ca_key*, complete enough for OpenSSL's strict mode.
     """
-    hosts = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     issuer = x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key())
     builder = (
         x509.CertificateBuilder()
@@ -1023,7 +1045,7 @@ def certificate(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(VALID_FROM)
-        .not_valid_after(VALID_TO)
+        .not_valid_after(valid_to)
         .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
         .add_extension(key_usage(is_ca=is_ca), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -1129,6 +1151,14 @@ class Server:
             self.is_listening = True
             self._spawn(self._accept, self._listener)
 
+    def present(self, server_file: Path) -> None:
+        """
+        Greets new connections with this certificate.
+        """
+        if self._context is None:
+            raise RuntimeError("without TLS there is no certificate")
+        self._context.load_cert_chain(server_file)
+
     def stop(self) -> None:
         """
         Ends all connections; on return no thread of theirs runs, unless it is the caller.
@@ -1228,7 +1258,7 @@ class Endpoint:
     every body. Both are for benchmarks. *verify_clock* True also refuses requests that were signed
     more than five minutes before or after the service's clock. *now_ms* is that clock and may be
     replaced at any time, as may *decide*, which sees every legal request and gives its fault or
-    None.
+    None, and *keys*, the secrets by access key, and *expired_keys*.
     """
 
     def __init__(
@@ -1243,6 +1273,8 @@ class Endpoint:
     ) -> None:
         self.now_ms = now_ms
         self.decide: Callable[[Request], Fault | None] | None = None
+        self.keys = {ACCESS_KEY: SECRET_KEY}
+        self.expired_keys: set[str] = set()
         self.violations: list[str] = []
         self.calls: list[Call] = []
         self.ca_file: str | None = None
@@ -1348,15 +1380,21 @@ class Endpoint:
             if stream is not None:
                 found.streams.setdefault(stream, LogStream(stream, now_ms))
 
-    def delete(self, group: str, stream: str | None = None) -> None:
+    def delete(self, group: str, stream: str | None = None) -> list[LogStream]:
         """
         Deletes the stream, or the whole group, without a call; KeyError if it is not there.
+        Returns what is gone.
         """
         with self._changed:
             if stream is None:
-                del self._store.groups[group]
-            else:
-                del self._store.groups[group].streams[stream]
+                return list(self._store.groups.pop(group).streams.values())
+            return [self._store.groups[group].streams.pop(stream)]
+
+    def present(self, server_file: Path) -> None:
+        """
+        From now on greets with this certificate (PEM, its key beside it); only with *tls*.
+        """
+        self._server.present(server_file)
 
     def refuse(self) -> None:
         """
@@ -1553,7 +1591,11 @@ class Endpoint:
             raise ServiceError("UnknownOperationException", "", is_violation=True)
         if received.headers.get("content-type", "").partition(";")[0] != AMZ_JSON:
             raise unreadable(f"Content-Type is not {AMZ_JSON}")
-        check_authorization(received, verify=self._verify_signature)
+        if is_signed_with(received, self.expired_keys):
+            raise ServiceError(
+                "ExpiredTokenException", "The security token included in the request is expired"
+            )
+        check_authorization(received, self.keys if self._verify_signature else None)
         if self._verify_clock:
             check_clock(received.headers.get("x-amz-date", ""), self.now_ms())
         request.is_gzip = received.headers.get("content-encoding") == "gzip"

@@ -175,6 +175,23 @@ def test_a_client_that_does_not_trust_the_ca_gets_no_connection():
             context.wrap_socket(plain, server_hostname="127.0.0.1")
 
 
+def test_another_certificate_is_shown_to_the_next_connection(tmp_path):
+    ca_file, server_file = cloudwatch.make_certificates(tmp_path)
+    with Endpoint(tls=True) as endpoint:
+        ours = ssl.create_default_context(cafile=ca_file)
+        with (
+            socket.create_connection(("127.0.0.1", endpoint.port), timeout=5) as plain,
+            pytest.raises(ssl.SSLCertVerificationError),
+        ):
+            ours.wrap_socket(plain, server_hostname="127.0.0.1")
+        endpoint.present(server_file)
+        with (
+            socket.create_connection(("127.0.0.1", endpoint.port), timeout=5) as plain,
+            ours.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
+        ):
+            assert secure.version() == "TLSv1.3"
+
+
 def test_the_certificate_passes_the_strict_check_of_newer_pythons():
     with Endpoint(tls=True) as endpoint:
         context = ssl.create_default_context(cafile=endpoint.ca_file)
@@ -299,6 +316,25 @@ def test_a_wrong_secret_is_a_wrong_signature_and_no_violation(endpoint):
 def test_an_unknown_key_is_an_unrecognized_client(endpoint):
     with client_of(endpoint, key="AKIDOFSOMEBODYELSE") as client:
         assert refusal(put, client, event())[0] == "UnrecognizedClientException"
+
+
+def test_keys_can_be_rotated_and_expire(endpoint, client):
+    endpoint.keys = {"AKIDROTATED": "new"}
+    assert refusal(put, client, event())[0] == "UnrecognizedClientException"
+    endpoint.expired_keys = {cloudwatch.ACCESS_KEY}
+    assert refusal(put, client, event())[0] == "ExpiredTokenException"
+    with client_of(endpoint, key="AKIDROTATED", secret="new") as rotated:
+        put(rotated, event("with the new keys"))
+    assert endpoint.messages("group", "stream") == ["with the new keys"]
+    assert endpoint.violations == []
+
+
+def test_what_a_load_balancer_answers_has_no_request_id(endpoint, client):
+    endpoint.fail_next(status(503))
+    with pytest.raises(botocore.exceptions.ClientError) as caught:
+        put(client, event())
+    assert "RequestId" not in caught.value.response["ResponseMetadata"]
+    assert put(client, event())["ResponseMetadata"]["RequestId"]
 
 
 @pytest.mark.parametrize("given", [None, "Basic abc"])
@@ -670,7 +706,9 @@ def test_a_deleted_group_is_gone_with_its_events(endpoint, client):
     assert endpoint.group("group") is None
     endpoint.create("group", "stream")
     assert endpoint.messages("group", "stream") == []
-    endpoint.delete("group", "stream")
+    put(client, event("told once more"))
+    [gone] = endpoint.delete("group", "stream")
+    assert (gone.name, gone.messages) == ("stream", ["told once more"])
     assert endpoint.streams() == set()
     endpoint.delete("group")
     assert endpoint.group("group") is None

@@ -198,21 +198,6 @@ def test_a_stream_that_the_service_always_fails_on_does_not_hold_up_the_others(
         wait_until(lambda: sent(store) == 21, timeout_s=30)
 
 
-def test_a_thousand_throttles_in_a_row_lose_nothing(
-    store: Store, cloudwatch: CloudWatch, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("shipper.brake.MIN_RATE", 2_000)  # the patience of a test
-    monkeypatch.setattr("shipper.brake.MAX_RATE", 4_000)
-    for number in range(20):
-        endpoint.create("group", f"stream-{number}")
-        append(store, f"stream-{number}", "hello")
-    endpoint.fail_next(THROTTLED, times=1_000)
-    with uploading(store, cloudwatch):
-        wait_until(lambda: sent(store) == 20, timeout_s=60)
-    assert all(endpoint.messages("group", f"stream-{number}") == ["hello"] for number in range(20))
-    assert endpoint.count("PutLogEvents") == 1_020
-
-
 def test_a_throttled_uploader_sends_less_and_less_and_says_so_once(
     store: Store,
     cloudwatch: CloudWatch,
