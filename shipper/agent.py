@@ -281,6 +281,7 @@ class _Agent:
             self._stop.event,
             keep_ms=self._settings.keep_ms,
             trouble=self._trouble,
+            notes=self._uploader.notes,
         )
 
 

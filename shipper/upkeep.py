@@ -21,23 +21,34 @@ from spool.store import Store
 
 __all__ = ["keep_up"]
 
+Notes = dict[str, str | None]
+"""What is the matter, by name; None where nothing is."""
+
 LOOK_S = 2.0
 PRUNE_EVERY_S = 60.0
 
 
 def keep_up(
-    store: Store, budget: Budget, stop: threading.Event, *, keep_ms: int, trouble: Trouble
+    store: Store,
+    budget: Budget,
+    stop: threading.Event,
+    *,
+    keep_ms: int,
+    trouble: Trouble,
+    notes: Notes,
 ) -> None:
     """
-    Look after the spool until `stop` is set; sent events stay for `keep_ms`.
+    Look after the spool until `stop` is set; sent events stay for `keep_ms`. What is in `notes`,
+    which may change, is put on record with what the budget tells.
     """
+    told: Notes = {}
     due = Every(PRUNE_EVERY_S)
     must_prune = False
     while True:
         must_prune |= due.is_due()
         try:
             budget.watch_log()
-            budget.tell()
+            told = _tell(store, {**budget.notes, **notes}, told)
             if must_prune:
                 prune(store, sent_before_ms=time.time_ns() // 1_000_000 - keep_ms)
                 shrink(store)
@@ -50,3 +61,14 @@ def keep_up(
             must_prune = False
         if stop.wait(LOOK_S):
             return
+
+
+def _tell(store: Store, notes: Notes, told: Notes) -> Notes:
+    """
+    Put on record what is new since `told`; returns what is told now.
+    """
+    if notes != told:
+        with store.transaction():
+            for name, text in notes.items():
+                store.note(name, text, now_ms=time.time_ns() // 1_000_000)
+    return notes

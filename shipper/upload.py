@@ -113,6 +113,8 @@ class Uploader:
         self._troubled: dict[int, Backoff] = {}
         self._failed_s: dict[int, float] = {}
         self._told: set[tuple[int, str]] = set()
+        self.notes: dict[str, str | None] = {"delivery": None, "speed": None}
+        """What is the matter with all streams, for `spool status`."""
         self._last_success_s = -math.inf
         self._is_last_flush = False
         self._is_closed = False
@@ -381,13 +383,23 @@ class Uploader:
             was_slow = self._brake.throttle.rate
             self._brake.throttle.speed_up()
             if was_slow and not self._brake.throttle.rate:
+                self._tell("speed", None)
                 log.info("CloudWatch Logs takes as many requests as there are again")
             if self._brake.take_off():
+                self._tell("delivery", None)
                 log.info("CloudWatch Logs takes lines again")
                 self._retry_now(lambda batch: batch.stream_id not in self._troubled)
                 self._flush.make_due()
                 self._woken.set()
         self._endpoint.tend(batch.group)
+
+    def _tell(self, about: str, text: str | None) -> None:
+        """
+        Say what is the matter with all, None when it is over.
+        """
+        if text is not None:
+            log.warning("%s", text)
+        self.notes[about] = text
 
     def _is_news(self, stream_id: int, what: str, *, is_so: bool) -> bool:
         """
@@ -425,12 +437,14 @@ class Uploader:
             self._failed_s[batch.stream_id] = now_s
             if error.action is Action.SLOW_DOWN:
                 if self._brake.throttle.rate is None:
-                    log.warning("CloudWatch Logs wants fewer requests, sending slower: %s", error)
+                    self._tell("speed", f"CloudWatch Logs wants fewer requests: {error}")
                 self._brake.throttle.slow_down(self._in_flight[batch.id], now_s)
                 return 0
             if is_general:
                 if self._brake.put_on(error, now_s):
-                    log.warning("CloudWatch Logs takes nothing now, lines are kept: %s", error)
+                    self._tell(
+                        "delivery", f"CloudWatch Logs takes nothing now, lines are kept: {error}"
+                    )
                 return self._brake.pause_s(now_s) or 0
             if batch.stream_id not in self._troubled:
                 log.warning("%s %s is not delivered: %s", batch.group, batch.stream, error)

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Iterator
 from typing import Literal
 
@@ -68,12 +67,12 @@ class Budget:
         self._lock = threading.Lock()
         self._state: State = "open"
         self._dropped = 0
-        self._notes: dict[str, str | None] = {
+        self.notes: dict[str, str | None] = {
             "max_size": str(max_bytes),
             "full": None,
             "reader": None,
         }
-        self._told: dict[str, str | None] = {}
+        """For other processes: what the limit is and what is the matter; None where nothing is."""
 
     @property
     def is_blocked(self) -> bool:
@@ -99,27 +98,15 @@ class Budget:
         """
         size = self._store.log_bytes()
         is_held = size > HELD_LOG_BYTES and not self._store.empty_log()
-        if is_held and not self._notes["reader"]:
-            self._notes["reader"] = (
+        if is_held and not self.notes["reader"]:
+            self.notes["reader"] = (
                 "another process has been reading the spool for a while and holds its write-ahead"
                 f" log at {_mb(size)}; at {_mb(self._most_log_bytes)} no more lines are collected"
             )
-            log.warning(self._notes["reader"])
-        elif self._notes["reader"] and not is_held:
+            log.warning(self.notes["reader"])
+        elif self.notes["reader"] and not is_held:
             log.info("nobody holds the write-ahead log any more")
-            self._notes["reader"] = None
-
-    def tell(self) -> None:
-        """
-        Put on record, for other processes, what the limit is and what is the matter.
-        """
-        notes = dict(self._notes)
-        if notes == self._told:
-            return
-        with self._store.transaction():
-            for name, text in notes.items():
-                self._store.note(name, text, now_ms=time.time_ns() // 1_000_000)
-        self._told = notes
+            self.notes["reader"] = None
 
     # --- where it stands ------------------------------------------------------------------------
 
@@ -171,7 +158,7 @@ class Budget:
             dropped = f"; {self._dropped:,} unsent events were dropped" if self._dropped else ""
             log.info("the spool has room again%s", dropped)
             self._dropped = 0
-            self._notes["full"] = None
+            self.notes["full"] = None
             return
         text = {
             "full": f"the spool is full ({limit}) of events that wait: no more lines are collected"
@@ -181,7 +168,7 @@ class Budget:
             " log may not grow any more: no more lines are collected until that one ends",
         }[state]
         log.warning(text)
-        self._notes["full"] = text
+        self.notes["full"] = text
 
 
 def known_limit_bytes(store: Store) -> int:

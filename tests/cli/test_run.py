@@ -419,6 +419,8 @@ def test_to_an_endpoint_with_an_unknown_ca_nothing_is_sent_and_status_tells(
             wait_until(lambda: db.exists() and status(db)["streams"], what="stored")
             wait_until(lambda: status(db)["streams"][0]["last_error"], what="an error is told")
             assert "certificate" in status(db)["streams"][0]["last_error"].lower()
+            [warning] = wait_until(lambda: status(db)["warnings"], what="it is told for all")
+            assert warning["text"].startswith("CloudWatch Logs takes nothing now, lines are kept:")
             assert status(db)["unsent"] == 1
             assert agent.stop() == 0
         assert endpoint.calls == []

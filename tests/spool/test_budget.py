@@ -171,16 +171,21 @@ def test_whatever_happens_no_unsent_event_is_lost_and_the_size_is_kept(desk, see
 def test_other_processes_are_told_the_limit_and_what_is_the_matter(desk, open_desk):
     budget = Budget(desk.store, LIMIT)
     assert known_limit_bytes(desk.store) == DEFAULT_BYTES
-    budget.tell()
+    tell(desk, budget)
     assert known_limit_bytes(desk.store) == LIMIT
     fill(desk, budget)
-    budget.tell()
+    tell(desk, budget)
     assert "no more lines are collected" in notes(desk)["full"]
     for batch in desk.drain():
         desk.settle(batch)
     budget.make_room()
-    budget.tell()
+    tell(desk, budget)
     assert notes(desk) == {"max_size": str(LIMIT)}
+
+
+def tell(desk, budget):
+    for name, text in budget.notes.items():
+        desk.store.note(name, text, now_ms=desk.now_ms)
 
 
 def notes(desk):
