@@ -23,6 +23,7 @@ COMMANDS = {
     "put": "Store lines of files or stdin as events.",
     "replay": "Send events again, or drain what is unsent.",
     "status": "What is here, what was sent, what is wrong.",
+    "top": "The same, live.",
     "events": "Show stored events.",
     "batches": "Show the PutLogEvents requests and their outcomes.",
     "names": "What would happen to each container, and why.",

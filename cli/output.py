@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,14 +24,18 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 __all__ = [
+    "Line",
     "Screen",
     "Styled",
+    "can_draw",
     "counted",
+    "drawing",
     "human_bytes",
     "human_duration",
     "printable",
     "progress",
     "screen",
+    "write_lines",
     "write_rows",
 ]
 
@@ -38,6 +43,8 @@ Row = dict[str, Any]
 
 Styled = str | tuple[str, str]
 """Text, or text and its style: `bold red`."""
+
+Line = Sequence[Styled]
 
 TIME_COLUMNS = ("time", "created_at", "sent_at", "oldest_unsent", "last_delivery")
 """ISO 8601 in every format but a table, where there is little room."""
@@ -84,6 +91,49 @@ def write_rows(
         for row in rows:
             cells = {key: _cell(value) for key, value in row.items()}
             click.echo(text.format_map(cells) if text else "  ".join(cells.values()))
+
+
+def write_lines(lines: Iterable[Line]) -> None:
+    """
+    Write lines that are as long as they should be; their styles are for a terminal.
+    """
+    if not sys.stdout.isatty():
+        for line in lines:
+            click.echo("".join(part if isinstance(part, str) else part[0] for part in line))
+        return
+    from rich.console import Console  # noqa: PLC0415 - only on a terminal
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    for line in lines:
+        console.print(Text.assemble(*line), soft_wrap=True)
+
+
+def can_draw() -> bool:
+    """
+    Whether stdout is a terminal on which one can write anywhere.
+    """
+    return sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb", "unknown")
+
+
+@contextmanager
+def drawing() -> Iterator[Callable[[Sequence[Line]], None]]:
+    """
+    A function that fills the terminal with lines, in place of those before; at the end it is as it
+    was.
+    """
+    from rich.console import Console, Group  # noqa: PLC0415 - as above
+    from rich.live import Live  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console(highlight=False, force_terminal=True)
+    with Live(console=console, screen=True, auto_refresh=False, redirect_stderr=False) as live:
+
+        def draw(lines: Sequence[Line]) -> None:
+            texts = (Text.assemble(*line, no_wrap=True, overflow="crop") for line in lines)
+            live.update(Group(*texts), refresh=True)
+
+        yield draw
 
 
 def _picked(row: Row, columns: Sequence[str]) -> Row:
@@ -157,14 +207,16 @@ def human_bytes(count: int) -> str:
 
 def human_duration(seconds: float) -> str:
     """
-    `40 s`, `3 min`, `2 h 5 min`.
+    `40 s`, `3 min`, `2 h 5 min`, `12 days`.
     """
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)
     if minutes < 90:
         return f"{minutes} min"
-    return f"{minutes // 60:,} h {minutes % 60} min"
+    if minutes < 2 * 24 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes // (24 * 60):,} days"
 
 
 @contextmanager

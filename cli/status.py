@@ -5,36 +5,65 @@ spool status: what is here, what was sent, what is wrong.
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+import shutil
+import sys
+import time
 from pathlib import Path
-from typing import Any
 
 import click
 
 from cli.errors import FAILED
-from cli.options import Duration, db_option
-from cli.output import human_bytes, printable, write_rows
-from spool.inspection import Inspection
-from spool.lock import holder
+from cli.options import Duration, db_option, format_option
+from cli.output import Line, counted, human_duration, write_lines, write_rows
+from cli.panel import Figure, agent_fact, cropped, fact, file_fact, rest, table, verdict
+from cli.standing import Standing, lag_s, read_standing, since_s, waiting, worst_first
+from spool.inspection import Row
 
 __all__ = ["command"]
 
-COUNTS = ("unsent", "sent", "rejected", "collected", "pruned", "dropped")
-COLUMNS = ("group", "stream", "unsent", "sent", "rejected", "oldest_unsent", "last_delivery")
+COLUMNS = (
+    "group",
+    "stream",
+    "unsent",
+    "sent",
+    "rejected",
+    "collected",
+    "pruned",
+    "dropped",
+    "oldest_unsent",
+    "last_delivery",
+    "last_error",
+    "last_error_at",
+    "failing_since",
+)
+TEXT = (
+    "{group} {stream}  unsent {unsent}  sent {sent}  rejected {rejected}"
+    "  oldest unsent {oldest_unsent}  last delivery {last_delivery}  last error {last_error}"
+)
 
 
 @click.command(name="status")
 @db_option
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, as --format json.")
+@format_option()
+@click.option("--all", "show_all", is_flag=True, help="All streams, also on a small terminal.")
 @click.option(
     "--max-lag",
     "max_lag_ms",
     type=Duration(),
     help="Exit 1 if something has waited longer, 15m say: a health check.",
 )
-def command(*, db: Path, as_json: bool, max_lag_ms: int | None) -> int:
+def command(
+    *,
+    db: Path,
+    as_json: bool,
+    output_format: str | None,
+    show_all: bool,
+    max_lag_ms: int | None,
+) -> int:
     """
-    Show what is here, what was sent, and what is wrong: the streams with the most waiting first.
+    Show what is here, what was sent, and what is wrong, the worst first. On a terminal it is one
+    screen; elsewhere it has a line for each stream, with nothing cut.
 
     \b
     Examples:
@@ -42,71 +71,90 @@ def command(*, db: Path, as_json: bool, max_lag_ms: int | None) -> int:
       spool status --json
       spool status --max-lag 15m
     """
-    status = _read(db)
-    if as_json:
-        click.echo(json.dumps(status, indent=2))
-    else:
-        _show(db, status)
-    if max_lag_ms is None:
-        return 0
-    lag_ms = _lag_ms(status["oldest_unsent"])
-    if lag_ms > max_lag_ms:
-        click.echo(f"spool status: the oldest unsent event is {lag_ms / 1000:.0f} s old", err=True)
+    standing = read_standing(db)
+    now_ms = time.time_ns() // 1_000_000
+    _write(db, standing, "json" if as_json else output_format, now_ms, show_all=show_all)
+    old_s = lag_s(standing, now_ms)
+    if max_lag_ms is not None and old_s * 1000 > max_lag_ms:
+        click.echo(f"spool status: the oldest unsent event is {old_s:.0f} s old", err=True)
         return FAILED
     return 0
 
 
-def _read(db: Path) -> dict[str, Any]:
-    with Inspection(db) as spool:
-        streams = spool.streams()
-        skipped = spool.skipped()
-        sizes = {"bytes": spool.size_bytes(), "wal_bytes": spool.log_bytes()}
-        notes = spool.notes()
-    agent = holder(db)
-    limit = notes.pop("max_size", None)
-    if agent is None:
-        notes.clear()  # it ended without taking them back
-    totals = {name: sum(stream[name] for stream in streams) for name in COUNTS}
-    oldest = [stream["oldest_unsent"] for stream in streams if stream["oldest_unsent"]]
-    return {
-        **totals,
-        "oldest_unsent": min(oldest, default=None),
-        **sizes,
-        "agent": agent,
-        "max_size": int(limit["text"]) if limit else None,
-        "full": "full" in notes,
-        "warnings": list(notes.values()),
-        "skipped": skipped,
-        "streams": sorted(streams, key=lambda stream: (-stream["unsent"], stream["group"])),
-    }
+def _write(
+    db: Path, standing: Standing, output_format: str | None, now_ms: int, *, show_all: bool
+) -> None:
+    is_terminal = sys.stdout.isatty()
+    chosen = output_format or ("table" if is_terminal else "text")
+    rows = worst_first(standing["streams"])
+    if chosen == "json":
+        click.echo(json.dumps(standing, indent=2))
+        return
+    if chosen == "table":
+        size = shutil.get_terminal_size() if is_terminal else None
+        width, height = (size.columns, size.lines) if size else (None, None)
+        head = _head(db, standing, now_ms, width=width)
+        room = None if show_all or height is None else height - len(head)
+        write_lines([*head, *_streams(rows, now_ms, width=width, room=room)])
+        return
+    if chosen == "text":
+        write_lines(_head(db, standing, now_ms, width=None))
+    write_rows(rows, columns=COLUMNS, output_format=chosen, text=TEXT)
 
 
-def _lag_ms(oldest: str | None) -> float:
-    if oldest is None:
-        return 0
-    return (datetime.now(UTC) - datetime.fromisoformat(oldest)).total_seconds() * 1000
+def _head(db: Path, standing: Standing, now_ms: int, *, width: int | None) -> list[Line]:
+    lines = [
+        *verdict(standing, now_ms=now_ms, width=width),
+        (),
+        agent_fact(standing),
+        fact("waiting", waiting(standing["streams"], now_ms)),
+        *_counts(standing),
+        file_fact(standing, db, width=width),
+    ]
+    return [cropped(line, width) for line in lines]
 
 
-def _show(db: Path, status: dict[str, Any]) -> None:
-    agent = f"running, pid {status['agent']}" if status["agent"] else "not running"
-    size = human_bytes(status["bytes"])
-    if status["max_size"]:
-        size += f" of {human_bytes(status['max_size'])}"
-    click.echo(f"{db}  {size}  agent {agent}")
-    for warning in status["warnings"]:
-        click.echo(f"since {warning['since']}: {warning['text']}")
-    click.echo("  ".join(f"{status[name]:,} {name}" for name in COUNTS))
-    lost = "  ".join(f"{count:,} {reason}" for reason, count in status["skipped"].items())
-    if lost:
-        click.echo(f"not events: {lost}")
-    if status["streams"]:
-        write_rows(
-            status["streams"],
-            columns=COLUMNS,
-            output_format=None,
-            text="{group} {stream}  unsent {unsent}  sent {sent}  rejected {rejected}"
-            "  oldest unsent {oldest_unsent}  last delivery {last_delivery}",
-        )
-    for row in status["streams"]:
-        if row["last_error"]:
-            click.echo(printable(f"{row['group']} {row['stream']}: {row['last_error']}"))
+def _counts(standing: Standing) -> list[Line]:
+    """
+    What became of all other events, and of what became no event.
+    """
+    kept = f"{counted(standing['sent'], 'event')} still here"
+    lines = [fact("sent", f"{kept}, {standing['pruned']:,} pruned" if standing["pruned"] else kept)]
+    if standing["rejected"]:
+        events = counted(standing["rejected"], "event")
+        lines.append(fact("rejected", f"{events}; `spool events --state rejected` shows which"))
+    if standing["dropped"]:
+        lines.append(fact("dropped", f"{counted(standing['dropped'], 'event')}, never sent"))
+    if standing["skipped"]:
+        reasons = (f"{count:,} {reason}" for reason, count in standing["skipped"].items())
+        lines.append(fact("left out", ", ".join(reasons)))
+    return lines
+
+
+def _streams(rows: list[Row], now_ms: int, *, width: int | None, room: int | None) -> list[Line]:
+    """
+    As many as there is room for, of which the prompt takes a line.
+    """
+    if not rows:
+        return []
+    shown = rows
+    if room is not None and len(rows) > room - len(((), "head", "prompt")):
+        shown = rows[: max(1, room - 4)]
+    lines = [(), *table(_figures(rows, now_ms), shown, width=width)]
+    return [*lines, rest(rows[len(shown) :], now_ms)] if len(shown) < len(rows) else lines
+
+
+def _figures(rows: list[Row], now_ms: int) -> list[Figure]:
+    def ago(moment: str | None, suffix: str = "") -> str:
+        age_s = since_s(moment, now_ms)
+        return "-" if age_s is None else human_duration(age_s) + suffix
+
+    figures = [
+        Figure("unsent", lambda row: f"{row['unsent']:,}"),
+        Figure("oldest", lambda row: ago(row["oldest_unsent"])),
+        Figure("last sent", lambda row: ago(row["last_delivery"], " ago")),
+        Figure("sent", lambda row: f"{row['sent'] + row['pruned']:,}"),
+    ]
+    if any(row["rejected"] for row in rows):
+        figures.append(Figure("rejected", lambda row: f"{row['rejected']:,}"))
+    return figures

@@ -55,9 +55,11 @@ SELECT stream.log_group AS "group", stream.log_stream AS stream,
        iso(min(coalesce(sending.oldest, waiting.oldest), coalesce(waiting.oldest, sending.oldest)))
            AS oldest_unsent,
        iso(stream.delivered_at) AS last_delivery,
-       stream.error AS last_error
+       stream.error AS last_error, iso(stream.error_at) AS last_error_at,
+       iso(sending.failing_since) AS failing_since
 FROM stream
-LEFT JOIN (SELECT stream_id, sum(events) AS events, min(first_timestamp) AS oldest
+LEFT JOIN (SELECT stream_id, sum(events) AS events, min(first_timestamp) AS oldest,
+                  min(CASE WHEN error IS NOT NULL THEN created_at END) AS failing_since
            FROM batch WHERE state = 'sending' GROUP BY stream_id) AS sending
        ON sending.stream_id = stream.id
 LEFT JOIN (SELECT id, (SELECT min(first_timestamp) FROM queue WHERE stream_id = stream.id) AS oldest
@@ -207,7 +209,9 @@ class Inspection:
 
     def streams(self) -> list[Row]:
         """
-        One row for each stream: `group, stream`, counts of events, times and the last error.
+        One row for each stream: `group, stream`, counts of events, times and the last error, which
+        is none once something was delivered. `failing_since` is when the first batch was made of
+        those that wait for another attempt.
         """
         return list(self.query(STREAMS))
 

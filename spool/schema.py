@@ -379,9 +379,12 @@ def _version(connection: apsw.Connection, path: Path) -> int:
     """
     The version in the file; 0 for an empty one.
     """
-    application_id = connection.pragma("application_id")
-    version = connection.pragma("user_version")
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
+    # one moment: another process may be making it
+    application_id, version, tables = select(
+        connection,
+        "SELECT (SELECT application_id FROM pragma_application_id),"
+        " (SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_schema)",
+    )[0]
     if application_id != APPLICATION_ID:
         if tables or version or application_id:
             raise NotASpool(path)

@@ -108,11 +108,19 @@ class Agent:
         Return when it has begun to collect.
         """
         wait_until(
-            lambda: " started" in self.log.read_text() or self.process.poll() is not None,
+            lambda: b" started" in self.own_log() or self.process.poll() is not None,
             what="the agent starts",
         )
         assert self.process.poll() is None, self.log.read_text()
         return self
+
+    def own_log(self) -> bytes:
+        """
+        What this one has logged; earlier ones on the same spool wrote to the same file.
+        """
+        with self.log.open("rb") as log:
+            log.seek(self._log_begin)
+            return log.read()
 
     def kill(self) -> None:
         """

@@ -53,7 +53,9 @@ def test_the_door_loads_nothing_that_takes_time(arguments: list[str]) -> None:
     assert done.stderr.splitlines()[-1] == "[]"
 
 
-@pytest.mark.parametrize("name", ["status", "events", "batches", "query", "put", "prune", "check"])
+@pytest.mark.parametrize(
+    "name", ["status", "top", "events", "batches", "query", "put", "prune", "check"]
+)
 def test_commands_that_send_nothing_do_not_load_boto3(name: str) -> None:
     script = f"import sys, cli.{name}; print('boto3' in sys.modules, 'botocore' in sys.modules)"
     done = subprocess.run(

@@ -4,6 +4,10 @@ spool status: what is here, what was sent, and what is wrong, for people and for
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,13 +45,43 @@ def test_json_times_are_iso_8601_in_utc(history: Any) -> None:
     assert timedelta(0) < datetime.now(UTC) - delivered < timedelta(minutes=10)
 
 
-def test_text_says_the_same_in_a_few_lines(history: Any) -> None:
+def test_format_json_is_the_same_object(history: Any) -> None:
+    done = spool("status", "--db", history.db, "--format", "json")
+    assert json.loads(done.stdout) == status(history.db)
+
+
+def test_the_rows_of_the_other_formats_are_streams_the_worst_first(history: Any) -> None:
+    shown = {
+        name: spool("status", "--db", history.db, "--format", name) for name in ("jsonl", "csv")
+    }
+    rows = [json.loads(line) for line in shown["jsonl"].stdout.splitlines()]
+    assert [row["stream"] for row in rows] == ["late", "web", "worker"]
+    assert {row["stream"]: row for row in status(history.db)["streams"]} == {
+        row["stream"]: row for row in rows
+    }
+    table = list(csv.DictReader(io.StringIO(shown["csv"].stdout)))
+    assert [row["oldest_unsent"] for row in table] == [row["oldest_unsent"] or "" for row in rows]
+
+
+def test_text_says_the_same_in_a_few_lines_with_nothing_cut(history: Any) -> None:
     done = spool("status", "--db", history.db)
-    head, counts, first, *_ = done.stdout.splitlines()
-    assert head.startswith(f"{history.db}  ")
-    assert head.endswith("agent not running")
-    assert counts.startswith("2 unsent  5 sent  1 rejected")
-    assert first.startswith("other late  unsent 2")
+    oldest = status(history.db)["oldest_unsent"]
+    lines = re.sub(r"for \d+ min", "for an hour", done.stdout).splitlines()
+    assert lines[:6] == [
+        "no agent runs: nothing is being collected",
+        "",
+        "agent     none runs",
+        "waiting   2 events of 1 stream wait, the oldest for an hour",
+        "sent      5 events still here",
+        "rejected  1 event; `spool events --state rejected` shows which",
+    ]
+    assert lines[6].startswith("file      ")
+    assert lines[6].endswith(f", {history.db}")
+    assert lines[7] == (
+        f"other late  unsent 2  sent 0  rejected 0  oldest unsent {oldest}"
+        "  last delivery -  last error -"
+    )
+    assert len(lines) == 10
 
 
 def test_max_lag_is_a_health_check(history: Any) -> None:
@@ -72,7 +106,7 @@ def test_a_running_agent_is_named_by_its_pid_and_gone_when_it_has_ended(
     with Agent(db, containers, endpoint.environment()) as agent:
         agent.wait_started()
         assert agent.status()["agent"] == agent.process.pid
-        assert f"running, pid {agent.process.pid}" in spool("status", "--db", db).stdout
+        assert f"runs, pid {agent.process.pid}" in spool("status", "--db", db).stdout
         agent.kill()
         assert agent.status()["agent"] is None
 
@@ -121,4 +155,4 @@ def test_lines_that_did_not_become_events_are_counted_by_reason(
     assert done.returncode == 0, done.stderr
     assert status(db)["skipped"] == {"blank lines": 2, "damaged records": 1}
     assert status(db)["collected"] == 2
-    assert "2 blank lines  1 damaged records" in spool("status", "--db", db).stdout
+    assert "left out  2 blank lines, 1 damaged records" in spool("status", "--db", db).stdout

@@ -32,9 +32,10 @@ class Delivered:
 
     def messages(self, stream: str) -> list[str]:
         """
-        The messages, as they arrived.
+        The messages in the order of their times, as CloudWatch shows them.
         """
-        return self._endpoint.messages(self._group, stream)
+        events = sorted(self.events(stream), key=lambda event: event[0])
+        return [message for _, message in events]
 
     def wait_for(self, stream: str, count: int) -> None:
         """
@@ -55,5 +56,6 @@ class Delivered:
             self.wait_for(stream, count)
         finally:
             if agent.process.poll() is None:
-                assert agent.stop() == 0
+                code = agent.stop()
+                assert code == 0, f"exit code {code}\n{agent.log.read_text()}"
         return self.messages(stream)

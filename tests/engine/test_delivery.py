@@ -210,7 +210,8 @@ def test_an_agent_killed_while_a_container_prints_loses_nothing(
     messages = delivered.all_of(agent, container.name, 5_000)
     assert sorted(set(messages)) == numbers(1, 5_000)
     in_flight = max(call.event_count for call in endpoint.calls if call.stream == container.name)
-    assert (Counter(messages) - Counter(set(messages))).total() <= len(kill_at) * in_flight
+    again = (Counter(messages) - Counter(set(messages))).total()
+    assert again <= len(kill_at) * 4 * in_flight, "at most what four requests held at each kill"
 
 
 def test_what_is_printed_while_no_agent_runs_is_collected_later(

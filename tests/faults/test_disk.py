@@ -210,6 +210,7 @@ def test_a_file_system_that_became_read_only_is_told_and_loses_nothing(
     with mounted(place, "-o", "loop,errors=remount-ro", image), host.agent() as agent:
         host.write(100)
         host.wait_arrived()
+        wait_until(lambda: agent.status()["unsent"] == 0, what="it is on record")
         make_read_only(place)
         host.write(1_000)
         wait_until(lambda: host.said(BEGINS), what="the trouble is told")

@@ -54,6 +54,25 @@ def test_each_stream_has_its_times_and_its_last_error(inspected):
     ]
 
 
+def test_an_error_comes_with_the_time_of_the_last_attempt_and_of_the_batch_that_failed_first(
+    open_desk, db
+):
+    desk = open_desk(db)
+    desk.put((3_000, "one"))
+    desk.now_ms = 7_000
+    batch = desk.take()
+    for at_ms in (7_500, 9_500):
+        desk.store.note_failure(batch, "no way through", now_ms=at_ms)
+    desk.store.close()
+    names = ("last_error", "last_error_at", "failing_since")
+    with Inspection(db) as inspection:
+        assert [inspection.streams()[0][name] for name in names] == [
+            "no way through",
+            "1970-01-01T00:00:09.500Z",
+            "1970-01-01T00:00:07.000Z",
+        ]
+
+
 @pytest.mark.parametrize(("on_its_way", "waits"), [(10, 20), (20, 10), (10, None), (None, 10)])
 def test_the_oldest_unsent_event_waits_or_is_on_its_way(open_desk, db, on_its_way, waits):
     desk = open_desk(db)

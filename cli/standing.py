@@ -1,0 +1,203 @@
+"""
+How things stand with a spool: what `status`, `top` and their health check look at.
+
+Comes in: a path. Goes out: the object that `spool status --json` shows, and what is wrong in plain
+words, worst first. Always holds: only counters are read, no events, so that it takes as long for
+ten events as for ten million.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cli.output import counted, human_duration
+from spool.inspection import Inspection, Row
+from spool.lock import holder
+
+__all__ = [
+    "COUNTS",
+    "Standing",
+    "Trouble",
+    "is_failing",
+    "lag_s",
+    "read_standing",
+    "since_s",
+    "summary",
+    "troubles",
+    "waiting",
+    "worst_first",
+]
+
+COUNTS = ("unsent", "sent", "rejected", "collected", "pruned", "dropped")
+
+Standing = dict[str, Any]
+"""What `spool status --json` shows; times in it are ISO 8601 in UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """
+    Something that somebody should know. `subject` is a name, `what` goes on from there; `since` and
+    `tried`, the last attempt, are ISO 8601.
+    """
+
+    what: str
+    subject: str = ""
+    why: str = ""
+    since: str | None = None
+    tried: str | None = None
+
+    @property
+    def text(self) -> str:
+        """
+        In one sentence, without the times.
+        """
+        what = f"{self.subject} {self.what}" if self.subject else self.what
+        return f"{what}: {self.why}" if self.why else what
+
+
+def read_standing(db: Path, *, group: str | None = None, stream: str | None = None) -> Standing:
+    """
+    Of all streams, or of those with that name.
+
+    Raises `SpoolError`.
+    """
+    with Inspection(db) as spool:
+        streams = [
+            row
+            for row in spool.streams()
+            if group in (None, row["group"]) and stream in (None, row["stream"])
+        ]
+        skipped = spool.skipped()
+        sizes = {"bytes": spool.size_bytes(), "wal_bytes": spool.log_bytes()}
+        notes = spool.notes()
+    agent = holder(db)
+    limit = notes.pop("max_size", None)
+    if agent is None:
+        notes.clear()  # it ended without taking them back
+    oldest = [row["oldest_unsent"] for row in streams if row["oldest_unsent"]]
+    standing = {
+        **{name: sum(row[name] for row in streams) for name in COUNTS},
+        "oldest_unsent": min(oldest, default=None),
+        **sizes,
+        "agent": agent,
+        "max_size": int(limit["text"]) if limit else None,
+        "full": "full" in notes,
+        "warnings": list(notes.values()),
+        "skipped": skipped,
+        "streams": sorted(streams, key=lambda row: (-row["unsent"], row["group"])),
+    }
+    told = [{"text": trouble.text, "since": trouble.since} for trouble in troubles(standing)]
+    return {**standing, "troubles": told}
+
+
+def troubles(standing: Standing) -> list[Trouble]:
+    """
+    What is wrong, worst first.
+    """
+    found = []
+    if standing["agent"] is None:
+        found.append(Trouble("no agent runs: nothing is being collected"))
+    found += [Trouble(note["text"], since=note["since"]) for note in standing["warnings"]]
+    general = " ".join(note["text"] for note in standing["warnings"])
+    return [*found, *(one for one in _not_delivered(standing["streams"]) if one.why not in general)]
+
+
+def _not_delivered(streams: Iterable[Row]) -> list[Trouble]:
+    """
+    One trouble for streams that fail with the same code; that with the oldest event stands for all.
+    """
+    alike: dict[str, list[Row]] = {}
+    for row in worst_first(streams):
+        if is_failing(row):
+            alike.setdefault(_code(row["last_error"]), []).append(row)
+    return [
+        Trouble(
+            "is not delivered"
+            if len(rows) == 1
+            else f"and {counted(len(rows) - 1, 'stream')} more are not delivered",
+            subject=f"{rows[0]['group']} {rows[0]['stream']}",
+            why=rows[0]["last_error"],
+            since=min((row["failing_since"] for row in rows if row["failing_since"]), default=None),
+            tried=max((row["last_error_at"] for row in rows if row["last_error_at"]), default=None),
+        )
+        for rows in alike.values()
+    ]
+
+
+def _code(error: str) -> str:
+    """
+    `PutLogEvents: AccessDeniedException` without what the service says of this very stream.
+    """
+    return ":".join(error.split(":", 2)[:2])
+
+
+def is_failing(row: Row) -> bool:
+    """
+    Whether events of a stream wait because of an error.
+    """
+    return bool(row["last_error"] and row["unsent"])
+
+
+def worst_first(streams: Iterable[Row]) -> list[Row]:
+    """
+    Those with errors, then those with the oldest unsent event; what was all sent by name.
+    """
+    return sorted(
+        streams,
+        key=lambda row: (
+            not is_failing(row),
+            row["oldest_unsent"] or "~",  # after every date
+            not row["last_error"],
+            row["group"],
+            row["stream"],
+        ),
+    )
+
+
+def summary(standing: Standing, now_ms: int) -> str:
+    """
+    How things stand where nothing is wrong.
+    """
+    if standing["unsent"]:
+        return waiting(standing["streams"], now_ms)
+    if not standing["collected"]:
+        return "nothing was collected yet"
+    if standing["rejected"]:
+        return f"all sent but {counted(standing['rejected'], 'event')} that CloudWatch rejected"
+    return "all sent"
+
+
+def waiting(streams: Sequence[Row], now_ms: int) -> str:
+    """
+    `12,345 events of 3 streams wait, the oldest for 14 min`.
+    """
+    rows = [row for row in streams if row["unsent"]]
+    unsent = sum(row["unsent"] for row in rows)
+    if not unsent:
+        return "nothing waits"
+    verb = "waits" if unsent == 1 else "wait"
+    age = human_duration(max(lag_s(row, now_ms) for row in rows))
+    return (
+        f"{counted(unsent, 'event')} of {counted(len(rows), 'stream')} {verb}, the oldest for {age}"
+    )
+
+
+def lag_s(row: Row, now_ms: int) -> float:
+    """
+    How old the oldest unsent event is, of one stream or of all.
+    """
+    return max(0.0, since_s(row["oldest_unsent"], now_ms) or 0.0)
+
+
+def since_s(moment: str | None, now_ms: int) -> float | None:
+    """
+    Seconds since a moment in ISO 8601.
+    """
+    if moment is None:
+        return None
+    return now_ms / 1000 - datetime.fromisoformat(moment).timestamp()
