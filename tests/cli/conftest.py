@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,24 @@ class Scene:
 
     db: Path
     now_ms: int
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """
+        A time zone where it is about noon, so that minutes ago it was the same day.
+        """
+        return {"TZ": f"NOON{self._hour - 12}"}
+
+    @property
+    def _hour(self) -> int:
+        return datetime.fromtimestamp(self.now_ms / 1000, UTC).hour
+
+    def clock(self, minutes: int) -> str:
+        """
+        What the clocks showed there so many minutes ago.
+        """
+        zone = timezone(timedelta(hours=12 - self._hour))
+        return datetime.fromtimestamp(self.now_ms / 1000 - 60 * minutes, zone).strftime("%H:%M")
 
     def stream(
         self,

@@ -183,12 +183,6 @@ def screen(shown: str) -> list[str]:
     return re.sub(r"(?m)^file      .*", "file      …", plain(shown)).splitlines()
 
 
-def clock(scene: Any, minutes: int) -> str:
-    moment = datetime.fromtimestamp(scene.now_ms / 1000 - 60 * minutes, UTC).astimezone()
-    is_today = moment.date() == datetime.now(UTC).astimezone().date()
-    return moment.strftime("%H:%M" if is_today else "%Y-%m-%d %H:%M")
-
-
 def test_a_screen_of_an_empty_spool(scene: Any) -> None:
     with ShipperLock(scene.db):
         shown = on_a_terminal("status", "--db", scene.db)
@@ -226,10 +220,9 @@ def test_a_screen_of_an_outage_tells_it_once_and_since_when(scene: Any) -> None:
         scene.stream(f"web-{number}", sent=10, unsent=2000 + number, minutes=14, error=UNREACHABLE)
     scene.stream("late", unsent=7, minutes=3)
     with ShipperLock(scene.db):
-        shown = on_a_terminal("status", "--db", scene.db)
+        shown = on_a_terminal("status", "--db", scene.db, environment=scene.environment)
     assert screen(shown) == [
-        "app web-0 and 2 streams more are not delivered"
-        f" since {clock(scene, 14)}, tried 5 min ago:",
+        f"app web-0 and 2 streams more are not delivered since {scene.clock(14)}, tried 5 min ago:",
         "  PutLogEvents: EndpointConnectionError: Could not connect to the endpoint URL:",
         '  "https://logs.eu-central-1.amazonaws.com/"',
         "",
@@ -249,9 +242,9 @@ def test_a_screen_of_an_outage_tells_it_once_and_since_when(scene: Any) -> None:
 def test_a_screen_of_a_denied_stream_and_no_agent_says_both(scene: Any) -> None:
     scene.stream("web", unsent=5, minutes=14, error=DENIED)
     scene.stream("worker", sent=8)
-    assert screen(on_a_terminal("status", "--db", scene.db)) == [
+    assert screen(on_a_terminal("status", "--db", scene.db, environment=scene.environment)) == [
         "no agent runs: nothing is being collected",
-        f"app web is not delivered since {clock(scene, 14)}, tried 5 min ago: PutLogEvents:",
+        f"app web is not delivered since {scene.clock(14)}, tried 5 min ago: PutLogEvents:",
         "  AccessDeniedException: User: arn:aws:iam::123456789012:user/spool is not",
         "  authorized to perform: logs:PutLogEvents on resource:",
         "  arn:aws:logs:eu-central-1:123456789012:log-group:app:log-stream:web",

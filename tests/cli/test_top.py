@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,18 +52,29 @@ def put(db: Path, count: int, *, stream: str = "web") -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_whole_screen_with_its_rates_and_charts(scene: Any, monkeypatch: Any) -> None:
+@pytest.fixture
+def noon(scene: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """
+    This process in the scene's time zone.
+    """
+    with monkeypatch.context() as changed:
+        changed.setenv("TZ", scene.environment["TZ"])
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("noon")
+def test_a_whole_screen_with_its_rates_and_charts(scene: Any) -> None:
     error = "PutLogEvents: ServiceUnavailableException: later"
-    monkeypatch.setenv("TZ", "UTC")
     watch = Watch(scene.db, interval_s=1, window_s=10)
     scene.stream("web", sent=1000, unsent=600, minutes=2)
     with ShipperLock(scene.db):
         assert "in        -" in frame(watch, 100, scene.now_ms), "one look tells no rate"
         scene.stream("worker", unsent=3000, minutes=14, error=error)
         shown = frame(watch, 110, scene.now_ms)
-        since = shown[0].partition("since ")[2][:5]
     assert shown == [
-        f"app worker is not delivered since {since}, tried 5 min ago: PutLogEvents:",
+        f"app worker is not delivered since {scene.clock(14)}, tried 5 min ago: PutLogEvents:",
         "  ServiceUnavailableException: later",
         "",
         "in        300/s",
