@@ -14,7 +14,7 @@ import signal
 import sys
 import termios
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 __all__ = ["ending"]
 
@@ -61,7 +61,10 @@ def _wait(reader: int, keyboard: int | None, seconds: float) -> bool:
     if reader in ready:
         os.read(reader, 1024)
     if keyboard is not None and keyboard in ready:
-        keys = os.read(keyboard, 1024)
+        try:
+            keys = os.read(keyboard, 1024)
+        except OSError:
+            keys = b""
         return not keys or any(key in keys for key in QUIT)  # none: the terminal is gone
     return False
 
@@ -83,4 +86,5 @@ def _single_keys() -> Iterator[int | None]:
     try:
         yield keyboard
     finally:
-        termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
+        with suppress(termios.error):  # likewise
+            termios.tcsetattr(keyboard, termios.TCSADRAIN, before)

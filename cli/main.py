@@ -6,6 +6,7 @@ A subcommand is imported when it is called, so that `spool --help` loads no boto
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -89,6 +90,8 @@ def main() -> None:
     """
     Run the command line of this process and end it.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal has every letter
     sys.exit(_run(sys.argv[1:]))
 
 

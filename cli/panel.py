@@ -183,10 +183,10 @@ def table(figures: Sequence[Figure], rows: Sequence[Row], *, width: int | None) 
 
 def _that_fit(widths: list[int], width: int) -> list[int]:
     """
-    The first figures, as many as leave room for names.
+    The first figures, as many as leave room for names; one is always there.
     """
     kept = widths
-    while kept and width - _room_of(kept) < NAMES_CELLS:
+    while len(kept) > 1 and width - _room_of(kept) < NAMES_CELLS:
         kept = kept[:-1]
     return kept
 

@@ -106,6 +106,12 @@ class Terminal:
         )
         return found
 
+    def wait_for_text(self, text: str) -> None:
+        """
+        Return when it was written, also in a screen that is not followed by another.
+        """
+        wait_until(lambda: text in plain(self.shown), what=f"{text!r} on the terminal")
+
     def press(self, keys: bytes) -> None:
         os.write(self._ours, keys)
 

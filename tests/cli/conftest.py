@@ -9,13 +9,18 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from agent import spool
 from cloudwatch_endpoint import Endpoint
 
-HOUR_MS = 3_600_000
+from shipper.batch import LIMITS
+from spool.store import Chunk, Store
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
 
 
@@ -89,3 +94,74 @@ def spool_to_change(history: History, tmp_path: Path) -> History:
     folder = tmp_path / "copy"
     shutil.copytree(history.db.parent, folder)
     return replace(history, db=folder / history.db.name)
+
+
+@dataclass
+class Scene:
+    """
+    A spool as it would be after some time, made at once.
+    """
+
+    db: Path
+    now_ms: int
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """
+        A time zone where it is about noon, so that minutes ago it was the same day.
+        """
+        return {"TZ": f"NOON{self._hour - 12}"}
+
+    @property
+    def _hour(self) -> int:
+        return datetime.fromtimestamp(self.now_ms / 1000, UTC).hour
+
+    def clock(self, minutes: int) -> str:
+        """
+        What the clocks showed there so many minutes ago.
+        """
+        zone = timezone(timedelta(hours=12 - self._hour))
+        return datetime.fromtimestamp(self.now_ms / 1000 - 60 * minutes, zone).strftime("%H:%M")
+
+    def stream(
+        self,
+        name: str,
+        *,
+        group: str = "app",
+        sent: int = 0,
+        rejected: int = 0,
+        unsent: int = 0,
+        minutes: int = 14,
+        error: str = "",
+    ) -> None:
+        """
+        What was sent arrived 30 minutes ago. What waits is so many minutes old; with an error, it
+        failed for the first time then, and last 5 minutes ago.
+        """
+        then_ms = self.now_ms - minutes * MINUTE_MS
+        with Store(self.db) as store:
+            stream_id, source_id = store.stream_id(group, name), store.source_id("test")
+
+            def append(count: int, at_ms: int) -> None:
+                events = [(stream_id, at_ms, source_id, "a line")] * count
+                store.append([Chunk(stream_id, events)] if events else [])
+
+            sent_at_ms = self.now_ms - 30 * MINUTE_MS
+            for count, refused in ((sent, []), (rejected, [(0, rejected, "too old")])):
+                append(count, self.now_ms - 60 * MINUTE_MS)
+                while batch := store.take(stream_id, LIMITS, now_ms=sent_at_ms):
+                    store.settle(batch, request_id="r", now_ms=sent_at_ms, refused=refused)
+            append(unsent, then_ms)
+            if error:
+                batch = store.take(stream_id, LIMITS, now_ms=then_ms)
+                assert batch
+                store.note_failure(batch, error, now_ms=self.now_ms - 5 * MINUTE_MS)
+
+
+@pytest.fixture
+def scene(db: Path) -> Scene:
+    """
+    An empty spool, to which a test adds streams.
+    """
+    Store(db).close()
+    return Scene(db, time.time_ns() // 1_000_000)

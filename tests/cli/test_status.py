@@ -7,13 +7,20 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from agent import Agent, LogWriter, spool, status, wait_until
 from cloudwatch_endpoint import Endpoint, error
+from terminal import on_a_terminal, plain
+
+from cli.fitting import cells
+from spool.lock import ShipperLock
+from spool.store import Store
 
 COUNTS = ("unsent", "sent", "rejected")
 
@@ -156,3 +163,219 @@ def test_lines_that_did_not_become_events_are_counted_by_reason(
     assert status(db)["skipped"] == {"blank lines": 2, "damaged records": 1}
     assert status(db)["collected"] == 2
     assert "left out  2 blank lines, 1 damaged records" in spool("status", "--db", db).stdout
+
+
+DENIED = (
+    "PutLogEvents: AccessDeniedException: User: arn:aws:iam::123456789012:user/spool is not"
+    " authorized to perform: logs:PutLogEvents on resource:"
+    " arn:aws:logs:eu-central-1:123456789012:log-group:app:log-stream:web"
+)
+UNREACHABLE = (
+    "PutLogEvents: EndpointConnectionError: Could not connect to the endpoint URL:"
+    ' "https://logs.eu-central-1.amazonaws.com/"'
+)
+
+
+def screen(shown: str) -> list[str]:
+    """
+    Lines without codes; the file's size and path, which differ each time, are left out.
+    """
+    return re.sub(r"(?m)^file      .*", "file      …", plain(shown)).splitlines()
+
+
+def test_a_screen_of_an_empty_spool(scene: Any) -> None:
+    with ShipperLock(scene.db):
+        shown = on_a_terminal("status", "--db", scene.db)
+    assert screen(shown) == [
+        "nothing was collected yet",
+        "",
+        f"agent     runs, pid {os.getpid()}",
+        "waiting   nothing waits",
+        "sent      0 events still here",
+        "file      …",
+    ]
+
+
+def test_a_screen_where_all_was_sent(scene: Any) -> None:
+    scene.stream("web", sent=1200)
+    scene.stream("worker", group="/ecs/batch", sent=3)
+    with ShipperLock(scene.db):
+        shown = on_a_terminal("status", "--db", scene.db)
+    assert screen(shown) == [
+        "all sent",
+        "",
+        f"agent     runs, pid {os.getpid()}",
+        "waiting   nothing waits",
+        "sent      1,203 events still here",
+        "file      …",
+        "",
+        "  unsent  oldest   last sent   sent  group       stream",
+        "       0       -  30 min ago      3  /ecs/batch  worker",
+        "       0       -  30 min ago  1,200  app         web",
+    ]
+
+
+def test_a_screen_of_an_outage_tells_it_once_and_since_when(scene: Any) -> None:
+    for number in range(3):
+        scene.stream(f"web-{number}", sent=10, unsent=2000 + number, minutes=14, error=UNREACHABLE)
+    scene.stream("late", unsent=7, minutes=3)
+    with ShipperLock(scene.db):
+        shown = on_a_terminal("status", "--db", scene.db, environment=scene.environment)
+    assert screen(shown) == [
+        f"app web-0 and 2 streams more are not delivered since {scene.clock(14)}, tried 5 min ago:",
+        "  PutLogEvents: EndpointConnectionError: Could not connect to the endpoint URL:",
+        '  "https://logs.eu-central-1.amazonaws.com/"',
+        "",
+        f"agent     runs, pid {os.getpid()}",
+        "waiting   6,010 events of 4 streams wait, the oldest for 14 min",
+        "sent      30 events still here",
+        "file      …",
+        "",
+        "  unsent  oldest   last sent  sent  group  stream",
+        "!  2,000  14 min  30 min ago    10  app    web-0",
+        "!  2,001  14 min  30 min ago    10  app    web-1",
+        "!  2,002  14 min  30 min ago    10  app    web-2",
+        "       7   3 min           -     0  app    late",
+    ]
+
+
+def test_a_screen_of_a_denied_stream_and_no_agent_says_both(scene: Any) -> None:
+    scene.stream("web", unsent=5, minutes=14, error=DENIED)
+    scene.stream("worker", sent=8)
+    assert screen(on_a_terminal("status", "--db", scene.db, environment=scene.environment)) == [
+        "no agent runs: nothing is being collected",
+        f"app web is not delivered since {scene.clock(14)}, tried 5 min ago: PutLogEvents:",
+        "  AccessDeniedException: User: arn:aws:iam::123456789012:user/spool is not",
+        "  authorized to perform: logs:PutLogEvents on resource:",
+        "  arn:aws:logs:eu-central-1:123456789012:log-group:app:log-stream:web",
+        "",
+        "agent     none runs",
+        "waiting   5 events of 1 stream wait, the oldest for 14 min",
+        "sent      8 events still here",
+        "file      …",
+        "",
+        "  unsent  oldest   last sent  sent  group  stream",
+        "!      5  14 min           -     0  app    web",
+        "       0       -  30 min ago     8  app    worker",
+    ]
+    assert status(scene.db)["troubles"] == [
+        {"text": "no agent runs: nothing is being collected", "since": None},
+        {"text": f"app web is not delivered: {DENIED}", "since": oldest_unsent(scene.db)},
+    ]
+
+
+def oldest_unsent(db: Path) -> str:
+    """
+    Where a batch was made at once of what came, this is also when it failed first.
+    """
+    answer: str = status(db)["oldest_unsent"]
+    return answer
+
+
+def test_a_screen_tells_what_was_rejected_and_what_has_waited_for_days(scene: Any) -> None:
+    scene.stream("web", sent=4, rejected=2)
+    with ShipperLock(scene.db):
+        head, *_ = screen(on_a_terminal("status", "--db", scene.db))
+        scene.stream("late", unsent=1, minutes=3 * 24 * 60)
+        shown = screen(on_a_terminal("status", "--db", scene.db))
+    assert head == "all sent but 2 events that CloudWatch rejected"
+    assert shown == [
+        "1 event of 1 stream waits, the oldest for 3 days",
+        "",
+        f"agent     runs, pid {os.getpid()}",
+        "waiting   1 event of 1 stream waits, the oldest for 3 days",
+        "sent      4 events still here",
+        "rejected  2 events; `spool events --state rejected` shows which",
+        "file      …",
+        "",
+        "  unsent  oldest   last sent  sent  rejected  group  stream",
+        "       1  3 days           -     0         0  app    late",
+        "       0       -  30 min ago     4         2  app    web",
+    ]
+
+
+def test_many_streams_are_one_screen_unless_all_are_wanted(scene: Any) -> None:
+    with Store(scene.db) as store:
+        for number in range(297):
+            store.stream_id("app", f"quiet-{number:03}")
+    scene.stream("web", unsent=5, minutes=14)
+    scene.stream("worker", unsent=1, minutes=3)
+    scene.stream("denied", unsent=2, minutes=1, error=DENIED)
+    with ShipperLock(scene.db):
+        shown = screen(on_a_terminal("status", "--db", scene.db))
+        small = screen(on_a_terminal("status", "--db", scene.db, lines=15))
+        whole = screen(on_a_terminal("status", "--db", scene.db, "--all"))
+        piped = spool("status", "--db", scene.db).stdout.splitlines()
+    assert len(shown) == 23, "the prompt needs the last line"
+    first = next(index for index, line in enumerate(shown) if line.endswith("stream")) + 1
+    assert [line.split()[-1] for line in shown[first : first + 4]] == [
+        "denied",
+        "web",
+        "worker",
+        "quiet-000",
+    ]
+    assert shown[-1] == "… and 289 streams more, all sent"
+    assert len(small) == 14
+    assert small[-1] == "… and 298 streams more: 1 event of 1 stream waits, the oldest for 3 min"
+    assert [sum("quiet-" in line for line in lines) for lines in (whole, piped)] == [297, 297]
+
+
+def test_long_names_lose_their_middle_on_a_terminal_and_nowhere_else(scene: Any) -> None:
+    group = "/ecs/production/" + "payments-" * 20 + "end"
+    scene.stream("0123456789" * 20, group=group, unsent=3)
+    shown = screen(on_a_terminal("status", "--db", scene.db))
+    assert shown[-1].endswith("  -     0  /ecs/produ…yments-end  01234567890…0123456789")
+    assert max(map(len, shown)) <= 80
+    for output_format in ("text", "table", "csv", "jsonl"):
+        done = spool("status", "--db", scene.db, "--format", output_format)
+        assert group in done.stdout
+        assert "0123456789" * 20 in done.stdout
+
+
+HOSTILE = {
+    "controls": "\x1b[2J\x1b]0;title\x07\r\n\t\x9b31m",
+    "turned": "\u202egnorw\u2066\u200f",
+    "joined": "\u200b\u200d\ufeff\u2028\ufe0f",
+    "wide": "漢" * 256,
+    "stacked": "a" + "\u0301" * 500,
+    "long": "x" * 512,
+}
+
+
+@pytest.mark.parametrize("columns", [80, 40, 20])
+def test_no_name_moves_a_figure_or_steers_the_terminal(scene: Any, columns: int) -> None:
+    for number, name in enumerate(HOSTILE.values()):
+        error = DENIED + name if number == 0 else ""
+        scene.stream(name, group=name, unsent=1234, minutes=14 + number, error=error)
+    raw = on_a_terminal("status", "--db", scene.db, columns=columns, lines=50)
+    shown = screen(raw)
+    assert not {char for char in "".join(shown) if not char.isprintable()}
+    first = next(index for index, line in enumerate(shown) if line.startswith("  unsent"))
+    rows = shown[first + 1 :]
+    assert len(rows) == len(HOSTILE)
+    assert all(re.match(r"[! ]  1,234  ", row) for row in rows)
+    assert max(cells(line) for line in shown) <= columns
+    assert "\\x1b[2J" in spool("status", "--db", scene.db).stdout
+
+
+def test_colours_are_for_a_terminal_and_not_with_no_color(scene: Any) -> None:
+    scene.stream("web", unsent=5, minutes=14, error=DENIED)
+    colour = re.compile(r"\x1b\[[0-9;]*3[0-7]m")
+    status_of = ("status", "--db", scene.db)
+    assert colour.search(on_a_terminal(*status_of))
+    without = on_a_terminal(*status_of, environment={"NO_COLOR": "1"})
+    assert not colour.search(without)
+    assert screen(without) == screen(on_a_terminal(*status_of))
+    assert "\x1b" not in spool(*status_of).stdout
+    assert "\x1b" not in spool(*status_of, "--format", "table").stdout
+
+
+def test_a_terminal_without_unicode_gets_codes_and_no_trace(scene: Any) -> None:
+    scene.stream("漢" * 100, unsent=5)
+    environment = {"PYTHONIOENCODING": "iso-8859-1"}
+    for shown in (
+        on_a_terminal("status", "--db", scene.db, environment=environment),
+        spool("status", "--db", scene.db, environment=environment).stdout,
+    ):
+        assert shown.isascii()
+        assert "\\u6f22\\u6f22" in shown
