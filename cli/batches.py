@@ -37,6 +37,13 @@ TABLE_COLUMNS = ("id", "log_stream", "events", "bytes", "state", "attempts", "cr
 @click.option("--group", type=Name(), help="Only this log group.")
 @click.option("--stream", type=Name(), help="Only this log stream.")
 @click.option("--state", type=click.Choice(["sending", "sent", "refused"]))
+@click.option(
+    "--event",
+    type=click.IntRange(1, MAX_ROWS),
+    metavar="ID",
+    help="Only those that carried this event.",
+)
+@click.option("--twice", is_flag=True, help="Only those that may have arrived twice.")
 @click.option("-n", "newest", type=click.IntRange(0, MAX_ROWS), help="Only the newest N.")
 @format_option()
 def command(
@@ -45,6 +52,8 @@ def command(
     group: str | None,
     stream: str | None,
     state: str | None,
+    event: int | None,
+    twice: bool,
     newest: int | None,
     output_format: str | None,
 ) -> None:
@@ -55,11 +64,20 @@ def command(
     Examples:
       spool batches -n 10
       spool batches --state sending
+      spool batches --event 4711 --format json
+      spool batches --twice
     """
     with Inspection(db) as spool:
         is_table = output_format in (None, "table")
         write_rows(
-            spool.batches(group=group, stream=stream, state=state, newest=newest),
+            spool.batches(
+                group=group,
+                stream=stream,
+                state=state,
+                event_id=event,
+                only_twice=twice,
+                newest=newest,
+            ),
             columns=TABLE_COLUMNS if is_table else COLUMNS,
             output_format=output_format,
             text="{id} {created_at} {log_group} {log_stream} {state} {events} events "

@@ -35,6 +35,7 @@ COLUMNS = (
 TABLE_COLUMNS = ("id", "time", "log_stream", "state", "message")
 
 FOLLOW_S = 0.5
+AROUND = 10
 
 
 class Pattern(click.ParamType[str]):
@@ -57,6 +58,12 @@ class Pattern(click.ParamType[str]):
 @event_options
 @click.option("--grep", type=Pattern(), help="Only messages in which this pattern is found.")
 @click.option("-n", "newest", type=click.IntRange(0, MAX_ROWS), help="Only the newest N.")
+@click.option(
+    "--around",
+    type=click.IntRange(1, MAX_ROWS),
+    metavar="ID",
+    help="This event and N before and after it in its stream. [default N: 10]",
+)
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is stored from now on.")
 @format_option()
 def command(
@@ -70,6 +77,7 @@ def command(
     state: tuple[str, ...] | None,
     grep: str | None,
     newest: int | None,
+    around: int | None,
     follow: bool,
     output_format: str | None,
 ) -> None:
@@ -81,6 +89,7 @@ def command(
       spool events --stream web -n 20
       spool events --since 2h --grep 'timeout|refused'
       spool events --state rejected --format jsonl
+      spool events --around 4711 -n 5
     """
     selection = Selection(
         group=group,
@@ -93,8 +102,13 @@ def command(
     )
     if follow and output_format in ("json", "table"):
         raise click.UsageError(f"--follow never ends, and {output_format} needs all rows")
+    if around is not None and (follow or selection != Selection()):
+        raise click.UsageError("--around goes with no other choice of events")
     with Inspection(db) as spool:
-        rows = spool.events(selection, newest=newest)
+        if around is None:
+            rows = spool.events(selection, newest=newest)
+        else:
+            rows = spool.around(around, AROUND if newest is None else newest)
         if follow:
             rows = _following(spool, selection, rows)
             output_format = output_format or "text"

@@ -10,6 +10,7 @@ import io
 import os
 import signal
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 
 import click
@@ -31,6 +32,7 @@ COMMANDS = {
     "query": "Read-only SQL over the spool.",
     "prune": "Delete old sent events.",
     "check": "Verify the file, and that every event is accounted for.",
+    "completion": "What your shell needs to complete commands and options.",
     "demo": "Show it all working, with no AWS and no Docker.",
 }
 
@@ -56,7 +58,14 @@ class Commands(click.Group):
             args = ["run", *args]
         if args[:1] == ["run"]:
             _end_on_signals()
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            self._fail_unknown(ctx, args[0])
         return super().resolve_command(ctx, args)
+
+    def _fail_unknown(self, ctx: click.Context, name: str) -> None:
+        near = get_close_matches(name, COMMANDS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        ctx.fail(f"no command {name!r}{hint}")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -14,7 +14,9 @@ import sqlite3
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,6 +29,7 @@ from spool.errors import NewerSpool, NotASpool, SpoolDamaged, SpoolError, SpoolU
 from spool.schema import (
     APPLICATION_ID,
     BLOCK_IDS,
+    RUN_BLOCK,
     VERSION,
     claim_driver,
     refuse_damaged,
@@ -47,6 +50,11 @@ RANGE_IDS = 64 * BLOCK_IDS
 
 QUERY_BYTES = 8 * 1024 * 1024
 """A larger result of a query goes through a temporary file."""
+
+CARRIED = f"""
+id IN (SELECT batch_id FROM run WHERE last_id >= :event_id
+       AND first_id BETWEEN :event_id - :event_id % {RUN_BLOCK} AND :event_id)
+"""
 
 STREAMS = """
 SELECT stream.log_group AS "group", stream.log_stream AS stream,
@@ -255,6 +263,21 @@ class Inspection:
         ranges = self._ranges(selection)
         return self._pages("events", condition, values, ranges, newest=newest)
 
+    def around(self, event_id: int, each: int) -> Iterator[Row]:
+        """
+        An event and up to `each` before and after it in its stream, in the order stored.
+
+        Raises `SpoolError` where there is no such event.
+        """
+        found = self.events(Selection(after_id=event_id - 1, last_id=event_id))
+        event = next(found, None)
+        if event is None:
+            raise SpoolError(f"{self.path}: no event {event_id}; it may have been pruned")
+        here = Selection(group=event["log_group"], stream=event["log_stream"])
+        yield from self.events(replace(here, last_id=event_id - 1), newest=each)
+        yield event
+        yield from islice(self.events(replace(here, after_id=event_id)), each)
+
     def _ranges(self, selection: Selection) -> list[tuple[int, int]]:
         """
         Where such events may lie now: (first id, last id), each a moderate number of them.
@@ -280,14 +303,21 @@ class Inspection:
         group: str | None = None,
         stream: str | None = None,
         state: str | None = None,
+        event_id: int | None = None,
+        only_twice: bool = False,
         newest: int | None = None,
     ) -> Iterator[Row]:
         """
-        Rows of the view `batches`, oldest first.
+        Rows of the view `batches`, oldest first: those that carried an event, or that may have
+        arrived twice, since they were sent more than once.
         """
-        wanted = {"log_group": group, "log_stream": stream, "state": state}
-        given = {column: value for column, value in wanted.items() if value is not None}
-        condition = " AND ".join(f"{column} = :{column}" for column in given) or "true"
+        wanted = {"log_group": group, "log_stream": stream, "state": state, "event_id": event_id}
+        given: dict[str, Any] = {
+            column: value for column, value in wanted.items() if value is not None
+        }
+        parts = [CARRIED if column == "event_id" else f"{column} = :{column}" for column in given]
+        parts += ["attempts > 1"] if only_twice else []
+        condition = " AND ".join(parts) or "true"
         ranges = [(1, self._newest_id("batch"))]
         return self._pages("batches", condition, given, ranges, newest=newest)
 
