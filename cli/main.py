@@ -29,6 +29,7 @@ COMMANDS = {
     "query": "Read-only SQL over the spool.",
     "prune": "Delete old sent events.",
     "check": "Verify the file, and that every event is accounted for.",
+    "doctor": "What keeps this host from shipping, with the remedy for each.",
     "demo": "Show it all working, with no AWS and no Docker.",
 }
 

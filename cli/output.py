@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -31,6 +32,7 @@ __all__ = [
     "printable",
     "progress",
     "screen",
+    "write_check",
     "write_rows",
 ]
 
@@ -41,6 +43,9 @@ Styled = str | tuple[str, str]
 
 TIME_COLUMNS = ("time", "created_at", "sent_at", "oldest_unsent", "last_delivery")
 """ISO 8601 in every format but a table, where there is little room."""
+
+STATE_STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
+STATE_WIDTH, CHECK_WIDTH = 9, 13
 
 BAR_STYLES = ("cyan", "blue", "yellow", "green")
 
@@ -165,6 +170,46 @@ def human_duration(seconds: float) -> str:
     if minutes < 90:
         return f"{minutes} min"
     return f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def write_check(state: str, check: str, found: str, remedy: str | None) -> None:
+    """
+    One line, and below it the remedy; on a terminal in colours, and broken between words.
+    """
+    from rich.console import Console  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    head = f"{state:<{STATE_WIDTH}}{check:<{CHECK_WIDTH}}"
+    width = console.width if sys.stdout.isatty() else sys.maxsize
+    lines = _broken(found, width, indent=len(head))
+    parts: list[Styled] = [
+        (head[:STATE_WIDTH], STATE_STYLES.get(state, "")),
+        (head[STATE_WIDTH:], "bold"),
+        lines.lstrip(),
+    ]
+    if remedy:
+        parts += ["\n", (_broken(f"-> {remedy}", width, indent=STATE_WIDTH), "cyan")]
+    console.print(Text.assemble(*parts), soft_wrap=True)
+    sys.stdout.flush()
+
+
+def _broken(text: str, width: int, *, indent: int) -> str:
+    """
+    The text in lines of `width` at most, all indented; what cannot be broken stays.
+    """
+    return "\n".join(
+        textwrap.fill(
+            printable(line),
+            width,
+            initial_indent=" " * indent,
+            subsequent_indent=" " * indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+            drop_whitespace=bool(line.strip()),
+        )
+        for line in text.split("\n")
+    )
 
 
 @contextmanager

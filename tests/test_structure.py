@@ -22,8 +22,8 @@ FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("
 
 HOMES = {
     "apsw": ("spool/*", "shipper/capture.py", "shipper/upload.py", "shipper/agent.py"),
-    "boto3": ("shipper/cloudwatch.py",),
-    "botocore": ("shipper/cloudwatch.py", "shipper/answers.py"),
+    "boto3": ("shipper/cloudwatch.py", "shipper/diagnosis/probe.py"),
+    "botocore": ("shipper/cloudwatch.py", "shipper/answers.py", "shipper/diagnosis/probe.py"),
     "click": ("cli/*",),
     "docker": ("shipper/sources/engine_api.py",),
     "isal": ("shipper/cloudwatch.py", "shipper/sources/files.py"),
