@@ -17,7 +17,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import apsw
 import click
 
 from cli.errors import FAILED
@@ -34,6 +33,7 @@ from shipper.errors import RouteError
 from shipper.route import Route, parse_delay_s, parse_route
 from shipper.sources.multiline import rule_from
 from spool import __version__
+from spool.schema import sqlite_version
 
 __all__ = ["command"]
 
@@ -119,7 +119,7 @@ def _all(settings: _Settings, case: Case) -> Iterator[Finding]:
     yield ok(
         "version",
         f"spool {__version__}, Python {platform.python_version()},"
-        f" SQLite {apsw.sqlite_lib_version()}, boto3 {version('boto3')}",
+        f" SQLite {sqlite_version()}, boto3 {version('boto3')}",
     )
     yield from settings.findings
     yield from examine(case)

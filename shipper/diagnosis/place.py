@@ -18,7 +18,7 @@ from typing import Any
 from shipper.diagnosis.case import Case
 from shipper.diagnosis.finding import Finding, failed, ok, size_text, told, warning
 from shipper.diagnosis.mounts import disk_finding, selinux_hint
-from spool.errors import NotASpool, SpoolError, SpoolUnusable
+from spool.errors import SpoolError, SpoolUnusable
 from spool.inspection import Inspection
 from spool.lock import holder
 from spool.place import is_open_to_all
@@ -114,15 +114,33 @@ def _is_readable_file(path: Path) -> bool:
 
 
 def _file(db: Path) -> Iterator[Finding]:
-    if not os.path.lexists(db):
+    try:
+        owner = _user(db.lstat().st_uid)
+    except FileNotFoundError:
         yield ok("file", "none yet; `spool run` makes it")
         return
+    except OSError as error:
+        found = f"{db} cannot be looked at ({error.strerror})"
+        yield failed("file", found, f"mend its folder first, as said above{selinux_hint()}")
+        return
+    if not os.access(db, os.R_OK | os.W_OK):
+        me = os.geteuid()
+        yield failed(
+            "file",
+            f"{db} is {owner}'s, and {_user(me)} cannot read and write it",
+            f"run as {owner}, or chown {me} {db}*{selinux_hint()}",
+        )
+        return
+    yield from _content(db)
+
+
+def _content(db: Path) -> Iterator[Finding]:
     try:
         with Inspection(db) as spool:
             streams = spool.streams()
             problem = _damage(spool)
             size_bytes = spool.size_bytes()
-    except (NotASpool, SpoolUnusable) as error:
+    except SpoolUnusable as error:
         yield told("file", error)
         return
     except SpoolError as error:
@@ -151,13 +169,6 @@ def _damage(spool: Inspection) -> str | None:
 
 
 def _health(db: Path, streams: list[dict[str, Any]], size_bytes: int) -> Finding:
-    if not os.access(db, os.W_OK):
-        owner = _user(db.stat().st_uid)
-        return failed(
-            "file",
-            f"{db} is {owner}'s, and {_user(os.geteuid())} cannot write it",
-            f"run as {owner}, or chown {os.geteuid()} {db}*{selinux_hint()}",
-        )
     if is_open_to_all(db):
         return warning("file", f"every user may read or write {db}", f"chmod 600 {db}*")
     counts = ", ".join(
