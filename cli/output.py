@@ -182,7 +182,7 @@ def write_check(state: str, check: str, found: str, remedy: str | None) -> None:
     console = Console(highlight=False)
     head = f"{state:<{STATE_WIDTH}}{check:<{CHECK_WIDTH}}"
     width = console.width if sys.stdout.isatty() else sys.maxsize
-    lines = _broken(found, width, indent=len(head))
+    lines = _broken(printable(found), width, indent=len(head))
     parts: list[Styled] = [
         (head[:STATE_WIDTH], STATE_STYLES.get(state, "")),
         (head[STATE_WIDTH:], "bold"),

@@ -24,7 +24,7 @@ from shipper.sources.engine_wire import ContainerGone, EngineError
 
 __all__ = ["collection"]
 
-ENGINE_S = 3.0
+ENGINE_S = 2.5
 
 
 @dataclass(frozen=True, slots=True)
