@@ -32,6 +32,7 @@ COMMANDS = {
     "query": "Read-only SQL over the spool.",
     "prune": "Delete old sent events.",
     "check": "Verify the file, and that every event is accounted for.",
+    "doctor": "What keeps this host from shipping, with the remedy for each.",
     "completion": "What your shell needs to complete commands and options.",
     "demo": "Show it all working, with no AWS and no Docker.",
 }
@@ -65,7 +66,7 @@ class Commands(click.Group):
     def _fail_unknown(self, ctx: click.Context, name: str) -> None:
         near = get_close_matches(name, COMMANDS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
-        ctx.fail(f"no command {name!r}{hint}")
+        ctx.fail(f"No such command {name!r}{hint}")
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

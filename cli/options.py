@@ -59,6 +59,10 @@ _SIZE_UNITS = {
 }
 
 
+PATH = click.Path(path_type=Path, readable=False)
+"""click would refuse what cannot be read, and not say what to do; and the engine may do instead."""
+
+
 def default_db() -> Path:
     """
     /var/lib/spool/spool.db where that can be written, else below $XDG_STATE_HOME.
@@ -73,7 +77,7 @@ def default_db() -> Path:
 db_option = click.option(
     "--db",
     envvar="SPOOL_DB",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=default_db,
     show_default="/var/lib/spool/spool.db",
     help="The spool: one SQLite file. [env: SPOOL_DB]",
@@ -93,7 +97,7 @@ source_option = click.option(
 containers_dir_option = click.option(
     "--containers-dir",
     envvar="SPOOL_CONTAINERS_DIR",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=Path("/var/lib/docker/containers"),
     show_default=True,
     help="Where Docker keeps its containers.",

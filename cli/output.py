@@ -12,6 +12,7 @@ import csv
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -35,6 +36,7 @@ __all__ = [
     "printable",
     "progress",
     "screen",
+    "write_check",
     "write_lines",
     "write_rows",
 ]
@@ -48,6 +50,9 @@ Line = Sequence[Styled]
 
 TIME_COLUMNS = ("time", "created_at", "sent_at", "oldest_unsent", "last_delivery")
 """ISO 8601 in every format but a table, where there is little room."""
+
+STATE_STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
+STATE_WIDTH, CHECK_WIDTH = 9, 13
 
 BAR_STYLES = ("cyan", "blue", "yellow", "green")
 
@@ -217,6 +222,46 @@ def human_duration(seconds: float) -> str:
     if minutes < 2 * 24 * 60:
         return f"{minutes // 60} h {minutes % 60} min"
     return f"{minutes // (24 * 60):,} days"
+
+
+def write_check(state: str, check: str, found: str, remedy: str | None) -> None:
+    """
+    One line, and below it the remedy; on a terminal in colours, and broken between words.
+    """
+    from rich.console import Console  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console(highlight=False)
+    head = f"{state:<{STATE_WIDTH}}{check:<{CHECK_WIDTH}}"
+    width = console.width if sys.stdout.isatty() else sys.maxsize
+    lines = _broken(printable(found), width, indent=len(head))
+    parts: list[Styled] = [
+        (head[:STATE_WIDTH], STATE_STYLES.get(state, "")),
+        (head[STATE_WIDTH:], "bold"),
+        lines.lstrip(),
+    ]
+    if remedy:
+        parts += ["\n", (_broken(f"-> {remedy}", width, indent=STATE_WIDTH), "cyan")]
+    console.print(Text.assemble(*parts), soft_wrap=True)
+    sys.stdout.flush()
+
+
+def _broken(text: str, width: int, *, indent: int) -> str:
+    """
+    The text in lines of `width` at most, all indented; what cannot be broken stays.
+    """
+    return "\n".join(
+        textwrap.fill(
+            printable(line),
+            width,
+            initial_indent=" " * indent,
+            subsequent_indent=" " * indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+            drop_whitespace=bool(line.strip()),
+        )
+        for line in text.split("\n")
+    )
 
 
 @contextmanager

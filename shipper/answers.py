@@ -21,7 +21,13 @@ from botocore.parsers import ResponseParserError
 from shipper.errors import Action, DeliveryError
 from shipper.redaction import redacted, without_secrets
 
-__all__ = ["ACTIONS", "clock_offset_ms", "translated"]
+__all__ = [
+    "ACTIONS",
+    "CLOCK_REFUSED_S",
+    "CLOCK_WORTH_SAYING_S",
+    "clock_offset_ms",
+    "translated",
+]
 
 ALL, STREAM = True, False
 """Whether an error is general, or about this stream."""
@@ -117,8 +123,9 @@ LOCAL_TROUBLE = (
 _NAMES = ("at 'logGroupName'", "at 'logStreamName'")
 """So the service tells that a name is illegal."""
 
-SKEW_WORTH_SAYING_S = 60
-"""The service refuses signatures from five minutes on."""
+CLOCK_WORTH_SAYING_S = 60
+CLOCK_REFUSED_S = 300
+"""From five minutes on the service refuses what was signed by such a clock."""
 
 
 @contextmanager
@@ -192,7 +199,7 @@ def _unknown(status: int, metadata: dict[str, Any]) -> tuple[Action, bool]:
 
 def _skew(metadata: dict[str, Any]) -> str:
     offset_ms = clock_offset_ms(metadata.get("HTTPHeaders", {}))
-    if offset_ms is None or abs(offset_ms) < SKEW_WORTH_SAYING_S * 1000:
+    if offset_ms is None or abs(offset_ms) < CLOCK_WORTH_SAYING_S * 1000:
         return ""
     direction = "behind" if offset_ms > 0 else "ahead of"
     return f"this host's clock is {abs(offset_ms) // 1000:,} s {direction} the service's; set it. "

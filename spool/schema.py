@@ -47,6 +47,7 @@ __all__ = [
     "refuse_damaged",
     "release_driver",
     "select",
+    "sqlite_version",
     "unfinished_rescues",
 ]
 
@@ -262,6 +263,13 @@ def release_driver(claim: tuple[int, int]) -> None:
             _open_files[claim] = (driver, count - 1)
         else:
             del _open_files[claim]
+
+
+def sqlite_version() -> str:
+    """
+    Of the SQLite that writes the spool.
+    """
+    return apsw.sqlite_lib_version()
 
 
 def prepare_place(path: Path, *, create: bool) -> None:

@@ -91,6 +91,7 @@ class Agent:
         self.log = log or db.parent / "agent.log"
         db.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as stderr:
+            self._log_begin = stderr.tell()
             self.process = subprocess.Popen(
                 [
                     *(*SPOOL, "run", route, "--db", str(db)),

@@ -202,7 +202,9 @@ class _Handler(BaseHTTPRequestHandler):
         engine = self.server.engine
         found = LOGS.fullmatch(url.path)
         if url.path == "/version":
-            self._answer(200, {"ApiVersion": "1.41", "MinAPIVersion": "1.12"})
+            self._answer(
+                200, {"Version": "20.10.24", "ApiVersion": "1.41", "MinAPIVersion": "1.12"}
+            )
         elif url.path.endswith("/containers/json"):
             self._list(engine)
         elif url.path.endswith("/events"):

@@ -109,6 +109,13 @@ class Engine:
         if self._client:
             self._client.close()
 
+    def version(self) -> str:
+        """
+        The engine's own, such as 28.2.2. Raises `EngineUnavailable`.
+        """
+        with _translated():
+            return str(self._connected().version(api_version=False)["Version"])
+
     def containers(self) -> dict[str, tuple[str, ...]]:
         """
         All containers by id, with what tells when they must be inspected again: names and state.

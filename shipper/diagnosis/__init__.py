@@ -1,0 +1,3 @@
+"""
+What keeps a host from shipping, and what to do about it: for `spool doctor`.
+"""
