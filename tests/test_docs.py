@@ -1,0 +1,159 @@
+"""
+What the documents tell people to type works.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import sqlite3
+import subprocess
+import time
+from contextlib import closing
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from agent import SPOOL, LogWriter, clean_environment, spool
+from cloudwatch_endpoint import Endpoint
+
+from cli.main import COMMANDS
+
+ROOT = Path(__file__).parent.parent
+QUERIES = re.findall(r"```sql\n(.*?)```", (ROOT / "docs" / "schema.md").read_text(), re.DOTALL)
+TOLD_TO_END = 124
+GO_ON = ("run", "top", "web")
+"""Commands that end when they are told to."""
+
+NEED_MORE = {
+    "demo": "test_demo.py runs it",
+    "doctor": "test_doctor.py runs it",
+    "completion": "redirected into folders of the system",
+}
+
+
+def examples() -> list[str]:
+    """
+    What the help of each command shows.
+    """
+    found = []
+    for name in COMMANDS:
+        if name not in NEED_MORE:
+            text = import_module(f"cli.{name}").command.help
+            _, _, shown = text.partition("Example")
+            lines = [line.strip() for line in shown.splitlines()[1:]]
+            found += [line for line in lines if "spool" in line]
+    return found
+
+
+@pytest.fixture(scope="module")
+def past(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """
+    A spool in which there is some of everything.
+    """
+    db = tmp_path_factory.mktemp("past") / "spool.db"
+    now_ms = time.time_ns() // 1_000_000
+    told = [("long ago", 1_577_836_800_000), ("order 4711", now_ms - 1000), ("waits", now_ms)]
+    long_ago, order, waits = (
+        json.dumps({"message": message, "timestamp": at_ms}) for message, at_ms in told
+    )
+    put = ("put", "--db", db, "--group", "app", "--stream", "web", "--json")
+    assert spool(*put, stdin=f"{long_ago}\n{order}\n").returncode == 0
+    with Endpoint() as endpoint:
+        assert spool("replay", "--db", db, environment=endpoint.environment()).returncode == 0
+    assert spool(*put, stdin=waits).returncode == 0
+    return db
+
+
+def test_there_are_ten_queries() -> None:
+    assert len(QUERIES) == 10
+
+
+@pytest.mark.parametrize("sql", QUERIES)
+def test_a_documented_query_runs_in_the_command_and_in_a_plain_shell(past: Path, sql: str) -> None:
+    done = spool("query", "--db", past, "--format", "json", sql)
+    assert done.returncode == 0, done.stderr
+    with closing(sqlite3.connect(f"file:{past}?mode=ro", uri=True)) as connection:
+        connection.row_factory = sqlite3.Row
+        rows = [dict(row) for row in connection.execute(sql)]
+    assert json.loads(done.stdout) == rows
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        ("How much waits", [("app", "web", 1)]),
+        ("What was refused", [("too old", 1)]),
+        ("Whether every event", []),
+    ],
+)
+def test_a_documented_query_answers_its_question(
+    past: Path, words: str, answer: list[tuple[object, ...]]
+) -> None:
+    text = (ROOT / "docs" / "schema.md").read_text()
+    sql = text[text.index(words) :].partition("```sql\n")[2].partition("```")[0]
+    with closing(sqlite3.connect(f"file:{past}?mode=ro", uri=True)) as connection:
+        rows = connection.execute(sql).fetchall()
+    assert [row[: len(found)] for row, found in zip(rows, answer, strict=True)] == answer
+
+
+def test_the_views_have_the_columns_that_are_documented(past: Path) -> None:
+    text = (ROOT / "docs" / "schema.md").read_text()
+    for view, end in (("events", "`batches`: one row"), ("batches", "The tables below")):
+        part = text[text.index(f"`{view}`: one row") : text.index(end)]
+        told = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (`.*?) \|", part, re.MULTILINE)))
+        with closing(sqlite3.connect(f"file:{past}?mode=ro", uri=True)) as connection:
+            there = [row[1] for row in connection.execute(f"PRAGMA table_info({view})")]
+        assert sorted(told) == sorted(there)
+
+
+def test_every_command_has_an_example_in_its_help() -> None:
+    shown = " ".join(examples())
+    for name in COMMANDS.keys() - NEED_MORE.keys():
+        assert f"spool {name}" in shown, name
+    for name in NEED_MORE:
+        assert f"spool {name}" in (import_module(f"cli.{name}").command.help or ""), name
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """
+    Where `spool` is found as a command; and a journal, which not every machine has.
+    """
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name, script in (("spool", f'exec {shlex.join(SPOOL)} "$@"'), ("journalctl", "echo one")):
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+        (folder / name).chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize("example", examples())
+def test_an_example_of_the_help_works(
+    example: str, past: Path, tmp_path: Path, endpoint: Endpoint, path: str
+) -> None:
+    """
+    On a spool and an endpoint of its own; what goes on for ever is told to end after a while.
+    """
+    db = tmp_path / "spool.db"
+    shutil.copy(past, db)
+    (tmp_path / "app.log").write_text('{"time": "2026-11-22T10:00:00Z", "message": "one"}\n')
+    containers = tmp_path / "containers"
+    LogWriter(containers, "a" * 64, "web").write("hello")
+    told = {"SPOOL_DB": str(db), "SPOOL_CONTAINERS_DIR": str(containers), "PATH": path}
+    line = example.replace("/data/spool.db", str(db)).replace("4711", "1")
+    goes_on = any(f"spool {name}" in line for name in GO_ON) and "--once" not in line
+    done = subprocess.run(
+        ["timeout", "--signal=INT", "6" if goes_on else "60", "/bin/sh", "-c", line],
+        cwd=tmp_path,
+        env=clean_environment({**endpoint.environment(), **told}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode in ((0, TOLD_TO_END) if goes_on else (0,)), done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
