@@ -198,14 +198,14 @@ class _Agent:
             for source in self._sources
         ]
         upkeep = threading.Thread(target=self._keep_up, name="upkeep", daemon=True)
-        log.info("started")
-        for thread in (upkeep, *captures):
-            thread.start()
         if telemetry:
             lasting = [upkeep] if self._settings.once else [upkeep, *captures]
             vitals = Vitals(self._store)
             health = Health(vitals, self._stop.event, threads=lasting, deaths=deaths)
             telemetry.start(vitals, health)
+        log.info("started")
+        for thread in (upkeep, *captures):
+            thread.start()
         delivered = self._ship_once(captures) if self._settings.once else self._ship()
         is_told = self._stop.event.is_set()
         self._stop.set()

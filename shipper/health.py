@@ -70,9 +70,13 @@ class Health:
     def _why_not_running(self) -> str | None:
         if self._stop.is_set():
             return "the agent is stopping"
-        ended = [thread.name for thread in self._threads if not thread.is_alive()]
+        ended = [thread.name for thread in self._threads if _has_ended(thread)]
         dead = [*self._deaths, *ended]
         return f"a part of the agent has ended: {dead[0]}; see its log" if dead else None
+
+
+def _has_ended(thread: threading.Thread) -> bool:
+    return thread.ident is not None and not thread.is_alive()
 
 
 @contextmanager
