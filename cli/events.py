@@ -10,11 +10,18 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import click
 
-from cli.options import MAX_ROWS, db_option, event_options, format_option
+from cli.options import (
+    MAX_ROWS,
+    Choice,
+    db_option,
+    event_options,
+    format_option,
+    selection_of,
+)
 from cli.output import write_rows
 from spool.inspection import Inspection
 from spool.selection import Selection
@@ -69,17 +76,12 @@ class Pattern(click.ParamType[str]):
 def command(
     *,
     db: Path,
-    group: str | None,
-    stream: str | None,
-    since: int | None,
-    until: int | None,
-    batch: int | None,
-    state: tuple[str, ...] | None,
     grep: str | None,
     newest: int | None,
     around: int | None,
     follow: bool,
     output_format: str | None,
+    **choice: Unpack[Choice],
 ) -> None:
     """
     Show stored events, oldest first, and what became of each.
@@ -91,15 +93,7 @@ def command(
       spool events --state rejected --format jsonl
       spool events --around 4711 -n 5
     """
-    selection = Selection(
-        group=group,
-        stream=stream,
-        since_ms=since,
-        until_ms=until,
-        batch_id=batch,
-        states=state or (),
-        pattern=grep,
-    )
+    selection = replace(selection_of(choice), pattern=grep)
     if follow and output_format in ("json", "table"):
         raise click.UsageError(f"--follow never ends, and {output_format} needs all rows")
     if around is not None and (follow or selection != Selection()):

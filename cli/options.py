@@ -9,16 +9,17 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import click
 
 from cli.times import parse_duration, parse_time
-from spool.selection import STATES
+from spool.selection import STATES, Selection
 
 __all__ = [
     "MAX_ROWS",
     "Address",
+    "Choice",
     "Duration",
     "Moment",
     "Name",
@@ -29,6 +30,7 @@ __all__ = [
     "event_options",
     "format_option",
     "max_size_option",
+    "selection_of",
     "source_option",
 ]
 
@@ -249,6 +251,33 @@ def event_options(command: Function) -> Function:
     ):
         command = option(command)
     return command
+
+
+class Choice(TypedDict):
+    """
+    What the options that choose events give.
+    """
+
+    group: str | None
+    stream: str | None
+    since: int | None
+    until: int | None
+    batch: int | None
+    state: tuple[str, ...] | None
+
+
+def selection_of(choice: Choice) -> Selection:
+    """
+    The events that were chosen.
+    """
+    return Selection(
+        group=choice["group"],
+        stream=choice["stream"],
+        since_ms=choice["since"],
+        until_ms=choice["until"],
+        batch_id=choice["batch"],
+        states=choice["state"] or (),
+    )
 
 
 class States(click.ParamType[tuple[str, ...]]):

@@ -7,14 +7,15 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Unpack
 
 import click
 
 from cli.errors import INTERRUPTED, SOME_UNSENT
 from cli.logs import set_up_logs
-from cli.options import Name, Size, db_option, event_options
+from cli.options import Choice, Name, Size, db_option, event_options, selection_of
 from cli.output import counted, human_bytes, human_duration, progress
 from shipper.backoff import Pace
 from shipper.batch import MAX_MESSAGE_BYTES, acceptable_ms, requests_for
@@ -63,20 +64,16 @@ def command(
     *,
     route: str | None,
     db: Path,
-    group: str | None,
-    stream: str | None,
-    since: int | None,
-    until: int | None,
-    batch: int | None,
-    state: tuple[str, ...] | None,
     dry_run: bool,
     to_group: str | None,
     to_stream: str | None,
     restamp: bool,
     rate: int | None,
+    **choice: Unpack[Choice],
 ) -> int:
     """
-    Send events again; without options, drain what is unsent.
+    Send events again; without options, drain what is unsent. --restamp alone chooses what was
+    rejected.
 
     Beside a running agent it puts the events back in the queue and watches the agent send them;
     without one it sends them itself. Exits 75 if some are still unsent.
@@ -86,7 +83,7 @@ def command(
       spool replay
       spool replay --since 'yesterday 22:00' --until 06:00 --dry-run
       spool replay --stream web --since 2h
-      spool replay --state rejected --restamp
+      spool replay --restamp
       spool replay cloudwatch://eu-west-1 --batch 17 --to-group rescued
     """
     _check_target(to_group, to_stream)
@@ -96,18 +93,10 @@ def command(
         lock, agent = (None, None) if dry_run else _take_over(db, held)
         store = held.enter_context(Store(db, create=False))
         stop = held.enter_context(stopping_on_signals())
-        selection = Selection(
-            group=group,
-            stream=stream,
-            since_ms=since,
-            until_ms=until,
-            batch_id=batch,
-            states=state or (),
-            last_id=replay.newest_id(store),
-        )
-        is_drain = not any((group, stream, since, until, batch, state, to_group, to_stream))
-        if is_drain:
-            selection = Selection(states=("unsent",), last_id=selection.last_id)
+        selection = replace(selection_of(choice), last_id=replay.newest_id(store))
+        is_drain = not (set(choice.values()) - {None} or to_group or to_stream or restamp)
+        if selection == Selection(last_id=selection.last_id) and (is_drain or restamp):
+            selection = replace(selection, states=("rejected",) if restamp else ("unsent",))
         plan = _make_plan(store, selection, restamp=restamp, to_group=to_group, to_stream=to_stream)
         if dry_run:
             plan.tell("would send", rate)

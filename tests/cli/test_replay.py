@@ -131,10 +131,11 @@ def test_what_cloudwatch_would_refuse_for_its_age_is_told_and_left(
     assert endpoint.calls == []
 
 
+@pytest.mark.parametrize("choice", [["--state", "rejected"], []])
 def test_restamped_it_is_sent_with_the_present_time_and_the_original_in_front(
-    spool_to_change: Any, endpoint: Endpoint
+    spool_to_change: Any, endpoint: Endpoint, choice: list[str]
 ) -> None:
-    done = replay(spool_to_change.db, endpoint, "--state", "rejected", "--restamp")
+    done = replay(spool_to_change.db, endpoint, *choice, "--restamp")
     assert done.returncode == 0, done.stderr
     [((group, stream, message), count)] = arrived(endpoint).items()
     assert count == 1
