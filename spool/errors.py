@@ -6,6 +6,7 @@ SpoolError
 │   ├── NotASpool      it holds something else
 │   └── NewerSpool     a newer version of this program wrote it
 ├── SpoolHeld          another shipper ships from it
+├── TooSlow            a question took longer than it may
 └── TwoDrivers         this process has the file open through the other SQLite already
 
 Each message is one line: what, where, and what to do about it.
@@ -13,7 +14,15 @@ Each message is one line: what, where, and what to do about it.
 
 from __future__ import annotations
 
-__all__ = ["NewerSpool", "NotASpool", "SpoolError", "SpoolHeld", "SpoolUnusable", "TwoDrivers"]
+__all__ = [
+    "NewerSpool",
+    "NotASpool",
+    "SpoolError",
+    "SpoolHeld",
+    "SpoolUnusable",
+    "TooSlow",
+    "TwoDrivers",
+]
 
 
 class SpoolError(Exception):
@@ -64,6 +73,12 @@ class SpoolHeld(SpoolError):
             f"{path}: {holder} ships from this spool already; "
             "stop it first, or give this one a spool of its own with --db"
         )
+
+
+class TooSlow(SpoolError):
+    """
+    A question took longer than the one who asked would wait.
+    """
 
 
 class TwoDrivers(SpoolError):
