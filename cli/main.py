@@ -27,6 +27,7 @@ COMMANDS = {
     "batches": "Show the PutLogEvents requests and their outcomes.",
     "names": "What would happen to each container, and why.",
     "query": "Read-only SQL over the spool.",
+    "web": "Look at the spool in the browser: plots, search, SQL.",
     "prune": "Delete old sent events.",
     "check": "Verify the file, and that every event is accounted for.",
     "demo": "Show it all working, with no AWS and no Docker.",
