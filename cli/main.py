@@ -30,6 +30,7 @@ COMMANDS = {
     "batches": "Show the PutLogEvents requests and their outcomes.",
     "names": "What would happen to each container, and why.",
     "query": "Read-only SQL over the spool.",
+    "web": "Look at the spool in the browser: plots, search, SQL.",
     "prune": "Delete old sent events.",
     "check": "Verify the file, and that every event is accounted for.",
     "doctor": "What keeps this host from shipping, with the remedy for each.",

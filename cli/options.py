@@ -17,6 +17,7 @@ from cli.times import parse_duration, parse_time
 from spool.selection import STATES, Selection
 
 __all__ = [
+    "MAX_PORT",
     "MAX_ROWS",
     "Address",
     "Choice",

@@ -7,6 +7,7 @@ SpoolError
 │   ├── NewerSpool     a newer version of this program wrote it
 │   └── SpoolDamaged   it is ours, and cannot be read as a whole
 ├── SpoolHeld          another shipper ships from it
+├── TooSlow            a question took longer than it may
 └── TwoDrivers         this process has the file open through the other SQLite already
 
 Each message is one line: what, where, and what to do about it.
@@ -22,6 +23,7 @@ __all__ = [
     "SpoolError",
     "SpoolHeld",
     "SpoolUnusable",
+    "TooSlow",
     "TwoDrivers",
 ]
 
@@ -89,6 +91,12 @@ class SpoolHeld(SpoolError):
             f"{path}: {holder} ships from this spool already; "
             "stop it first, or give this one a spool of its own with --db"
         )
+
+
+class TooSlow(SpoolError):
+    """
+    A question took longer than the one who asked would wait.
+    """
 
 
 class TwoDrivers(SpoolError):

@@ -12,8 +12,9 @@ import marshal
 import re
 import sqlite3
 import tempfile
+import time
 from collections.abc import Generator, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -25,7 +26,7 @@ from urllib.parse import quote
 from sqlite_utils import Database
 
 from spool.damage import was_spool
-from spool.errors import NewerSpool, NotASpool, SpoolDamaged, SpoolError, SpoolUnusable
+from spool.errors import NewerSpool, NotASpool, SpoolDamaged, SpoolError, SpoolUnusable, TooSlow
 from spool.schema import (
     APPLICATION_ID,
     BLOCK_IDS,
@@ -37,7 +38,7 @@ from spool.schema import (
 )
 from spool.selection import Selection
 
-__all__ = ["Inspection", "Row"]
+__all__ = ["Inspection", "Row", "open_for_strangers"]
 
 Row = dict[str, Any]
 
@@ -55,6 +56,13 @@ CARRIED = f"""
 id IN (SELECT batch_id FROM run WHERE last_id >= :event_id
        AND first_id BETWEEN :event_id - :event_id % {RUN_BLOCK} AND :event_id)
 """
+
+LONGEST_VALUE_BYTES = 16 * 1024 * 1024
+HEAP_BYTES = 256 * 1024 * 1024
+"""What SQL that somebody typed into a form may build: a message has 1 MiB at most."""
+
+LOOK_INSTRUCTIONS = 1_000
+"""Of SQLite's machine, between two looks at the clock: about 0.1 ms."""
 
 STREAMS = """
 SELECT stream.log_group AS "group", stream.log_stream AS stream,
@@ -99,9 +107,7 @@ class Inspection:
         with ExitStack() as undo:
             undo.callback(release_driver, self._claim)
             try:
-                self._connection = sqlite3.connect(
-                    f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, isolation_level=None
-                )
+                self._connection = sqlite3.connect(_read_only(path), uri=True, isolation_level=None)
                 undo.callback(self._connection.close)
                 self._database = Database(self._connection)
                 self._check_version()
@@ -150,6 +156,8 @@ class Inspection:
         except (sqlite3.Error, ValueError) as error:
             if _is_damage(error):
                 raise SpoolDamaged(self.path, "it cannot be read as a whole") from error
+            if str(error) == "interrupted":
+                raise TooSlow(f"{self.path}: that would take too long; ask for less") from error
             raise SpoolError(f"{self.path}: {str(error).splitlines()[0]}") from error
 
     def _pages(
@@ -214,6 +222,20 @@ class Inspection:
                 if size >= PAGE_CHARACTERS:
                     break
         return page
+
+    @contextmanager
+    def within(self, limit_s: float) -> Iterator[None]:
+        """
+        A block whose queries all together take no longer; they raise `TooSlow` then.
+        """
+        deadline_s = time.monotonic() + limit_s
+        self._connection.set_progress_handler(
+            lambda: time.monotonic() > deadline_s, LOOK_INSTRUCTIONS
+        )
+        try:
+            yield
+        finally:
+            self._connection.set_progress_handler(None, 0)
 
     def streams(self) -> list[Row]:
         """
@@ -342,6 +364,25 @@ def _is_damage(error: Exception) -> bool:
     """
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "UTF-8" in str(error)
+
+
+def open_for_strangers(path: Path) -> sqlite3.Connection:
+    """
+    A connection for SQL from a web page: it reads this file and no other, follows what is written
+    meanwhile, and builds nothing large. The caller has claimed the file, and limits the time.
+
+    Raises `sqlite3.Error`.
+    """
+    connection = sqlite3.connect(_read_only(path), uri=True, check_same_thread=False)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST_VALUE_BYTES)
+    for pragma in ("query_only = ON", "trusted_schema = OFF", f"hard_heap_limit = {HEAP_BYTES}"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def _read_only(path: Path) -> str:
+    return f"file:{quote(str(path.absolute()))}?mode=ro"
 
 
 def _unreadable(path: Path, reason: object) -> SpoolUnusable:

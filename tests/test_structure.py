@@ -31,6 +31,7 @@ HOMES = {
     "boto3": ("shipper/cloudwatch.py", "shipper/diagnosis/probe.py"),
     "botocore": ("shipper/cloudwatch.py", "shipper/answers.py", "shipper/diagnosis/probe.py"),
     "click": ("cli/*",),
+    "datasette": ("cli/web_parts/*",),
     "docker": ("shipper/sources/engine_api.py",),
     "isal": ("shipper/cloudwatch.py", "shipper/sources/files.py"),
     "moto": ("cli/demo.py", "cli/demo_parts/*"),
@@ -39,6 +40,7 @@ HOMES = {
     "requests": ("shipper/sources/engine_api.py",),  # the errors that docker lets through
     "rich": ("cli/output.py",),
     "sqlite_utils": ("spool/inspection.py",),
+    "uvicorn": ("cli/web_parts/server.py",),
     "watchdog": ("shipper/sources/json_file.py",),
 }
 """Where a library may be imported; one that is not here, nowhere."""
@@ -131,9 +133,11 @@ def test_outside_of_their_homes_only_the_errors_of_a_library_are_used() -> None:
 def test_every_declared_library_is_imported_and_every_imported_one_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     declared = {library_of(entry) for entry in project["dependencies"]}
-    extra = {library_of(entry) for entry in project["optional-dependencies"]["demo"]}
+    extras = project["optional-dependencies"]
+    extra = {library_of(entry) for name in ("demo", "web") for entry in extras[name]}
     imported = {library for path in FILES for library in foreign(path)}
     assert declared - imported <= NOT_YET
+    assert extra <= imported
     # what comes with boto3 and with docker, and is their other half
     assert imported - declared - extra <= {"botocore", "requests"}
 

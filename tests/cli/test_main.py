@@ -19,7 +19,10 @@ from agent import SPOOL, clean_environment, spool
 from cli.main import COMMANDS
 from spool import __version__
 
-HEAVY = {"boto3", "botocore", "docker", "rich", "sqlite_utils", "apsw", "watchdog", "moto"}
+HEAVY = {
+    *("boto3", "botocore", "docker", "rich", "sqlite_utils", "apsw", "watchdog", "moto"),
+    *("datasette", "uvicorn"),
+}
 
 
 def test_help_lists_every_command_within_a_second() -> None:
@@ -54,7 +57,7 @@ def test_the_door_loads_nothing_that_takes_time(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["status", "top", "events", "batches", "query", "put", "prune", "check"]
+    "name", ["status", "top", "events", "batches", "query", "web", "put", "prune", "check"]
 )
 def test_commands_that_send_nothing_do_not_load_boto3(name: str) -> None:
     script = f"import sys, cli.{name}; print('boto3' in sys.modules, 'botocore' in sys.modules)"
