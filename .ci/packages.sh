@@ -7,7 +7,7 @@ install_packages() {
     command -v sqlite3 >/dev/null || wanted+=(sqlite3)
     command -v dockerd >/dev/null || wanted+=(docker.io)
     is_static_busybox || wanted+=(busybox-static)
-    # the pages of `spool web` are looked at; 80 MB, and letters to draw
+    # the pages of `spool web` are opened in it; some 150 MB with its libraries
     command -v chromium >/dev/null || wanted+=(chromium fonts-dejavu-core)
     find_python >/dev/null || wanted+=(python3 python3-venv)
     [ ${#wanted[@]} -gt 0 ] || return 0

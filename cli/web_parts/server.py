@@ -28,6 +28,7 @@ def serve(db: Path, listener: socket.socket, *, is_public: bool) -> None:
         config = uvicorn.Config(
             Guard(site.app(), is_public=is_public),
             lifespan="off",
+            ws="none",
             log_config=None,  # an address holds what was searched for
             access_log=False,
             server_header=False,

@@ -86,7 +86,10 @@ class Web:
         Exit code, and what it said on stderr.
         """
         self.process.send_signal(number)
-        _, errors = self.process.communicate(timeout=20)
+        try:
+            _, errors = self.process.communicate(timeout=20)
+        finally:
+            self.process.kill()
         return self.process.returncode, errors
 
     def __enter__(self) -> Web:
@@ -598,6 +601,7 @@ def browse(tmp_path: Path) -> Browse:
     return look
 
 
+@pytest.mark.timeout(300)  # a browser is started six times
 def test_the_pages_work_in_a_browser_and_its_console_is_quiet(web: Web, browse: Browse) -> None:
     _, said = browse("data:text/html,<script>console.error('heard')</script>")
     assert "heard" in said[0], "else the silence below would mean nothing"
