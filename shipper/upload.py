@@ -113,6 +113,7 @@ class Uploader:
         self._troubled: dict[int, Backoff] = {}
         self._failed_s: dict[int, float] = {}
         self._told: set[tuple[int, str]] = set()
+        self._names: dict[int, str] = {}
         self.notes: dict[str, str | None] = {"delivery": None, "speed": None}
         """What is the matter with all streams, for `spool status`."""
         self._last_success_s = -math.inf
@@ -210,6 +211,7 @@ class Uploader:
             return False
         self._trouble.end("the queue")
         with self._changed:
+            self._names = {queue.stream_id: f"{queue.group} {queue.stream}" for queue in queues}
             waiting = set(self._due) | self._parked()
             self._due.extend(
                 queue.stream_id
@@ -302,10 +304,13 @@ class Uploader:
         return None
 
     def _take(self, stream_id: int) -> Batch | None:
-        oldest_ms, newest_ms = acceptable_ms(self._endpoint.now_ms())
+        # a wrong clock, ours or one that some proxy shows, must reject nothing: the service will
+        clocks = (now_ms(), self._endpoint.now_ms())
+        oldest_ms, newest_ms = acceptable_ms(min(clocks))[0], acceptable_ms(max(clocks))[1]
         rejected = self._store.reject_outside(stream_id, oldest_ms=oldest_ms, newest_ms=newest_ms)
         if self._is_news(stream_id, "age", is_so=rejected > 0):
-            log.warning("stream %d: %d events rejected, too old or too new", stream_id, rejected)
+            name = self._names.get(stream_id, stream_id)
+            log.warning("%s: %d events rejected, too old or too new", name, rejected)
         events, size = self._store.waiting(stream_id)  # once it is taken, nothing may fail
         batch = self._store.take(stream_id, LIMITS, now_ms=now_ms())
         if batch is not None and is_full(events - batch.events, size - batch.bytes):

@@ -271,6 +271,22 @@ def test_events_older_than_14_days_or_2_hours_ahead_are_rejected_before_any_call
     assert audit(store) == []
 
 
+@pytest.mark.parametrize("days", [-20, 20])
+def test_a_service_or_a_proxy_with_a_wrong_clock_makes_us_reject_nothing(
+    store: Store,
+    cloudwatch: CloudWatch,
+    endpoint: Endpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    days: int,
+) -> None:
+    endpoint.create("group", "web")
+    monkeypatch.setattr(cloudwatch, "now_ms", lambda: now_ms() + days * DAY_MS)
+    append(store, "web", "hello")
+    with uploading(store, cloudwatch):
+        wait_until(lambda: sent(store) == 1)
+    assert rejections(store) == {}
+
+
 def test_what_a_200_says_was_rejected_is_kept_as_rejected_and_the_rest_is_sent(
     store: Store, cloudwatch: CloudWatch, endpoint: Endpoint
 ) -> None:
