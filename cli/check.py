@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from cli.errors import FAILED
-from cli.options import db_option
-from cli.output import printable
+from cli.options import db_option, format_option
+from cli.output import write_rows
 from spool.audit import audit
 from spool.errors import HINT
 from spool.store import Store
@@ -20,21 +20,24 @@ __all__ = ["command"]
 
 @click.command(name="check")
 @db_option
-def command(*, db: Path) -> int:
+@format_option("text")
+def command(*, db: Path, output_format: str) -> int:
     """
     Verify the file, and that each collected event is unsent, sent, rejected, pruned or dropped.
 
     \b
-    Example:
+    Examples:
       spool check
+      spool check --format json
     """
     with Store(db, create=False) as store:
         findings = audit(store)
-    for finding in findings:
-        click.echo(printable(finding))
+    rows = [{"finding": finding} for finding in findings]
+    write_rows(rows, columns=["finding"], output_format=output_format)
     if any(finding.startswith("damaged") for finding in findings):
         click.echo(f"spool check: the spool is damaged; {HINT}", err=True)
     if findings:
         return FAILED
-    click.echo("sound: every event is accounted for")
+    if output_format == "text":
+        click.echo("sound: every event is accounted for")
     return 0

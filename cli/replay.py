@@ -102,7 +102,12 @@ def command(
             plan.tell("would send", rate)
             return 0
         plan.tell("sending", rate)
-        work = _Work(store, stop, plan.queue(is_drain=is_drain))
+        try:
+            streams = plan.queue(stop, is_drain=is_drain)
+        except KeyboardInterrupt:
+            click.echo("stopped; what waits by now is sent by `spool replay`", err=True)
+            return INTERRUPTED
+        work = _Work(store, stop, streams)
         if work.total == 0:
             click.echo("nothing to send", err=True)
             return 0
@@ -174,17 +179,25 @@ class _Plan:
             " refuses; --restamp sends them with the present time"
         )
 
-    def queue(self, *, is_drain: bool) -> set[int]:
+    def queue(self, stop: Stop, *, is_drain: bool) -> set[int]:
         """
         Put back what is chosen; returns the streams in which it waits.
+
+        Raises KeyboardInterrupt at a stop, when only a part waits.
         """
+
+        def go_on(_done: int, _total: int) -> None:
+            if stop.event.is_set():
+                raise KeyboardInterrupt
+
         streams = set(self.amount.streams)
+        chosen = (self.store, self.selection, self.ages)
         if self.to_group or self.to_stream:
             targets = replay.targets(self.store, streams, self.to_group, self.to_stream)
-            replay.copy(self.store, self.selection, self.ages, targets, restamp=self.restamp)
+            replay.copy(*chosen, targets, restamp=self.restamp, tell=go_on)
             return set(targets.values())
         if not is_drain:
-            replay.requeue(self.store, self.selection, self.ages, restamp=self.restamp)
+            replay.requeue(*chosen, restamp=self.restamp, tell=go_on)
         return streams
 
 

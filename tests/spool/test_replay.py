@@ -145,6 +145,22 @@ def test_many_events_go_back_slice_by_slice(desk, monkeypatch):
     assert queued(desk) == [f"{stream} {n}" for stream in "ab" for n in range(2_000)]
 
 
+def test_a_replay_that_is_interrupted_leaves_a_sound_spool_and_can_go_on(desk, monkeypatch):
+    monkeypatch.setattr(replay, "SLICE_BLOCKS", 1)
+    desk.put(*((n, f"{n}") for n in range(3_000)))
+    desk.send()
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        requeue(desk.store, ALL, tell=interrupt)
+    assert audit(desk.store) == []
+    assert 0 < desk.counts()["queued"] < 3_000
+    requeue(desk.store, ALL)
+    assert desk.counts()["queued"] == 3_000
+
+
 def test_what_was_pruned_is_not_found(desk):
     desk.put((1, "pruned"), (2, "newest, so it stays"))
     desk.send()
