@@ -337,7 +337,10 @@ class Uploader:
         except DeliveryError as error:
             return self._failed(batch, error)
         self._settle(batch, receipt)
-        self._succeeded(batch, receipt)
+        try:
+            self._succeeded(batch, receipt)
+        except Exception:  # it has arrived and is on record: nothing may send it again
+            log.exception("batch %d was sent", batch.id)
         return []
 
     def _settle(self, batch: Batch, receipt: Receipt) -> None:

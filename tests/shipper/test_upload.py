@@ -416,6 +416,24 @@ def test_requests_are_compressed_unless_told_otherwise(
     assert endpoint.messages("group", "web") == ["ünïcode \U0001f600 \x00 \u2028"]
 
 
+def test_whatever_goes_wrong_after_a_batch_is_settled_does_not_send_it_again(
+    store: Store, cloudwatch: CloudWatch, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(group: str) -> None:
+        raise KeyError(group)
+
+    monkeypatch.setattr(cloudwatch, "tend", fail)
+    monkeypatch.setattr("shipper.upload.STREAM_CAP_S", 0.01)
+    endpoint.create("group", "web")
+    append(store, "web", "once")
+    with uploading(store, cloudwatch):
+        wait_until(lambda: sent(store) == 1)
+        append(store, "web", "next")
+        wait_until(lambda: sent(store) == 2)
+    assert endpoint.messages("group", "web") == ["once", "next"]
+    assert audit(store) == []
+
+
 def test_progress_is_told_while_draining(
     store: Store, cloudwatch: CloudWatch, endpoint: Endpoint
 ) -> None:
