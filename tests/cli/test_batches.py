@@ -66,6 +66,33 @@ def test_text_table_and_csv_show_the_same(history: Any) -> None:
         assert row["log_stream"] in table
 
 
+def test_from_an_event_one_finds_each_request_that_carried_it(
+    endpoint: Endpoint, spool_to_change: Any
+) -> None:
+    db = spool_to_change.db
+    [web] = [batch for batch in batches(db) if batch["log_stream"] == "web"]
+    event = json.loads(
+        spool("events", "--db", db, "--stream", "web", "-n", "1", "--format", "jsonl").stdout
+    )
+    assert batches(db, "--event", str(event["id"])) == [web]
+    again = spool("replay", "--db", db, "--stream", "web", environment=endpoint.environment())
+    assert again.returncode == 0
+    carriers = batches(db, "--event", str(event["id"]))
+    assert [batch["id"] for batch in carriers] == [web["id"], max(b["id"] for b in batches(db))]
+    assert len({batch["request_id"] for batch in carriers}) == 2
+    assert batches(db, "--event", "999999") == []
+
+
+def test_those_that_may_have_arrived_twice_are_found(
+    endpoint: Endpoint, spool_to_change: Any
+) -> None:
+    assert batches(spool_to_change.db, "--twice") == []
+    endpoint.fail_next(status(503, "busy"))
+    replay = ("replay", "--db", spool_to_change.db)
+    assert spool(*replay, environment=endpoint.environment()).returncode == 0
+    assert [batch["attempts"] for batch in batches(spool_to_change.db, "--twice")] == [2]
+
+
 def test_a_request_that_took_two_attempts_says_so(endpoint: Endpoint, spool_to_change: Any) -> None:
     endpoint.create("other", "late")
     endpoint.fail_next(status(503, "busy"))

@@ -82,6 +82,29 @@ def test_each_filter_leaves_what_it_names(
     assert messages(history.db, *options) == wanted(history)
 
 
+def test_around_an_event_are_those_of_its_stream(history: Any) -> None:
+    def ids(*options: str) -> list[int]:
+        return [event["id"] for event in events(history.db, *options)]
+
+    web = ids("--stream", "web")
+    assert ids("--around", str(web[1])) == web
+    assert ids("--around", str(web[1]), "-n", "0") == web[1:2]
+    assert ids("--around", str(web[2]), "-n", "1") == web[1:]
+
+
+def test_around_an_event_that_is_not_there_is_told_in_a_line(history: Any) -> None:
+    done = spool("events", "--db", history.db, "--around", "999999")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no event 999999" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_around_goes_with_no_filter(history: Any) -> None:
+    done = spool("events", "--db", history.db, "--around", "1", "--stream", "web")
+    assert done.returncode == 2
+    assert "--around goes with no other choice" in done.stderr
+
+
 def test_since_includes_its_moment_and_until_does_not(history: Any) -> None:
     since, until = iso(history.begin_ms + 1000), iso(history.begin_ms + 2000)
     shown = messages(history.db, "--stream", "web", "--since", since, "--until", until)

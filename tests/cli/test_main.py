@@ -156,3 +156,33 @@ def test_where_var_lib_cannot_be_written_the_spool_is_with_the_users_state(tmp_p
         assert "/var/lib/spool/spool.db" in done.stderr + done.stdout
     else:
         assert f"{tmp_path}/spool/spool.db: no spool here" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("spool ev", "events"),
+        ("spool events --aro", "--around"),
+        ("spool status --max", "--max-lag"),
+    ],
+)
+def test_a_shell_completes_commands_and_options(words: str, wanted: str) -> None:
+    parts = words.split()
+    asked = {
+        "_SPOOL_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(parts) - 1),
+    }
+    done = spool(environment=asked)
+    assert f"plain,{wanted}" in done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_for_a_shell_is_printed(shell: str) -> None:
+    done = spool("completion", shell)
+    assert done.returncode == 0, done.stderr
+    assert "_SPOOL_COMPLETE" in done.stdout
+
+
+def test_a_slip_of_the_pen_is_answered_with_what_was_meant() -> None:
+    assert "did you mean 'status'?" in spool("statsu").stderr
