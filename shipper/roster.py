@@ -17,7 +17,7 @@ from shipper.naming import Namer
 from shipper.sources.engine_api import Engine
 from shipper.sources.engine_wire import ContainerGone, EngineUnavailable
 
-__all__ = ["Entry", "engine_containers", "roster"]
+__all__ = ["Entry", "engine_containers", "inspected", "roster"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +67,17 @@ def engine_containers() -> list[Container] | None:
     engine = Engine()
     try:
         engine.connect()
-        return [container for id_ in engine.containers() if (container := _inspected(engine, id_))]
+        return [container for id_ in engine.containers() if (container := inspected(engine, id_))]
     except EngineUnavailable:
         return None
     finally:
         engine.close()
 
 
-def _inspected(engine: Engine, container_id: str) -> Container | None:
+def inspected(engine: Engine, container_id: str) -> Container | None:
+    """
+    A container that the engine has listed; None where it is gone by now.
+    """
     try:
         return engine.inspect(container_id).container
     except ContainerGone:

@@ -18,9 +18,9 @@ from shipper.diagnosis.finding import Finding, State, ok, skipped, warning
 from shipper.diagnosis.mounts import is_in_container, selinux_hint
 from shipper.diagnosis.waiting import within
 from shipper.redaction import redacted
-from shipper.roster import roster
+from shipper.roster import inspected, roster
 from shipper.sources.engine_api import Engine, default_base_url
-from shipper.sources.engine_wire import ContainerGone, EngineError
+from shipper.sources.engine_wire import EngineError
 
 __all__ = ["collection"]
 
@@ -152,17 +152,10 @@ def _ask(known: set[str]) -> tuple[str, list[Container]]:
     try:
         engine.connect()
         others = [one for one in engine.containers() if one not in known]
-        found = [_inspected(engine, one) for one in others]
+        found = [inspected(engine, one) for one in others]
         return engine.version(), [one for one in found if one]
     finally:
         engine.close()
-
-
-def _inspected(engine: Engine, container_id: str) -> Container | None:
-    try:
-        return engine.inspect(container_id).container
-    except ContainerGone:
-        return None
 
 
 def _trouble(error: EngineError) -> tuple[str, str]:
