@@ -9,12 +9,12 @@ tried again.
 from __future__ import annotations
 
 import threading
-import time
 
 import apsw
 
 from shipper.backoff import Every
 from shipper.trouble import Trouble
+from shipper.upload import now_ms
 from spool.budget import Budget
 from spool.retention import prune, shrink
 from spool.store import Store
@@ -50,7 +50,7 @@ def keep_up(
             budget.watch_log()
             told = _tell(store, {**budget.notes, **notes}, told)
             if must_prune:
-                prune(store, sent_before_ms=time.time_ns() // 1_000_000 - keep_ms)
+                prune(store, sent_before_ms=now_ms() - keep_ms)
                 shrink(store)
         except apsw.Error as error:
             trouble.begin("upkeep", error)
@@ -70,5 +70,5 @@ def _tell(store: Store, notes: Notes, told: Notes) -> Notes:
     if notes != told:
         with store.transaction():
             for name, text in notes.items():
-                store.note(name, text, now_ms=time.time_ns() // 1_000_000)
+                store.note(name, text, now_ms=now_ms())
     return notes
