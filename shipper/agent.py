@@ -116,7 +116,9 @@ def _live(settings: Settings) -> tuple[_Agent, bool]:
     One agent, until a stop or until its spool turns out to be damaged, and whether all is sent.
     """
     with ExitStack() as parts:
-        telemetry = parts.enter_context(_listen(settings.metrics)) if settings.metrics else None
+        telemetry = _listen(settings.metrics) if settings.metrics else None
+        if telemetry:
+            parts.callback(telemetry.close)  # also where there is no store
         store = parts.enter_context(Store(settings.db))
         if telemetry:
             parts.callback(telemetry.close)  # before the store

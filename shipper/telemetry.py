@@ -12,7 +12,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from http import HTTPStatus
-from types import TracebackType
 
 from shipper.durations import parse_duration
 from shipper.health import Health
@@ -39,17 +38,6 @@ class Telemetry:
     def __init__(self, address: Address) -> None:
         self._server = PageServer(address)
         self._metrics = Metrics()
-
-    def __enter__(self) -> Telemetry:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def measured(self, endpoint: Endpoint) -> Endpoint:
         """
