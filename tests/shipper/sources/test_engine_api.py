@@ -235,7 +235,6 @@ def test_a_stop_does_not_wait_for_an_engine_that_hangs(
     assert container.name not in collector.lines
 
 
-# docker's client leaves a socket open where none answers
 def test_an_engine_that_is_away_is_waited_for_and_said_once(
     engine: FakeEngine, collect: Callable[..., Collector], caplog: pytest.LogCaptureFixture
 ) -> None:
