@@ -209,7 +209,7 @@ class Joiner:
             blank = sum(record["log"] == "\n" for record in records)
         if len(events) + blank < len(records) or self._has_long(data, events):
             raise ValueError("partial or very long messages among them")
-        if data.count(b"\n") != len(records) or data.count(RECORD_START) < len(records):
+        if not data.count(b"\n") == len(records) == data.count(b"\n" + RECORD_START) + 1:
             raise ValueError("lines that are no records by themselves")
         self.blank += blank
         return events
