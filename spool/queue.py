@@ -11,7 +11,7 @@ its events. Only where runs overlap in time, at the end of a batch, are events t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 import apsw
@@ -81,7 +81,7 @@ def enqueue(db: apsw.Connection, stream_id: int, runs: Sequence[Run]) -> None:
     db.executemany(
         "INSERT INTO queue (stream_id, first_id, last_id, first_timestamp, last_timestamp, bytes)"
         " VALUES (?, ?, ?, ?, ?, ?)",
-        [(stream_id, *astuple(run)) for run in others],
+        [(stream_id, *run) for run in others],
     )
     db.execute(
         "UPDATE stream SET queued = queued + ?, queued_bytes = queued_bytes + ? WHERE id = ?",
@@ -100,7 +100,7 @@ def _extend(db: apsw.Connection, stream_id: int, run: Run) -> bool:
         " WHERE first_id = (SELECT max(first_id) FROM queue WHERE first_id < ?1)"
         f" AND last_id = ?1 - 1 AND stream_id = ?6 AND first_id / {RUN_BLOCK} = ?1 / {RUN_BLOCK}"
         f" AND bytes + ?5 <= {RUN_BYTES}",
-        (*astuple(run), stream_id),
+        (*run, stream_id),
     )
     return db.changes() > 0
 
@@ -201,9 +201,8 @@ def _oldest_runs(db: apsw.Connection, stream_id: int) -> list[Run]:
         " WHERE stream_id = ? ORDER BY first_timestamp, first_id",
         (stream_id,),
     ):
-        run = Run(*row)
-        runs.append(run)
-        events += run.events
+        runs.append(Run._make(row))
+        events += runs[-1].events
         if events >= LOOK_EVENTS:
             break
     return runs

@@ -9,7 +9,7 @@ so in one extent; it is small against a batch, unless a single event is larger.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import apsw
 
@@ -24,8 +24,7 @@ RUN_BYTES = 128 * 1024
 """How large a run becomes at most, where no single event is larger: an eighth of a batch."""
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """
     Consecutive ids of one stream; first and last timestamp in ms, UTF-8 bytes of the messages.
     """

@@ -202,7 +202,7 @@ class Joiner:
         events = [
             (stream_id, times[record["time"][:23]], source_ids[record["stream"]], log[:-1])
             for record in records
-            if len(log := record["log"]) > 1 and log[-1] == "\n"
+            if (log := record["log"]) != "\n" and log[-1] == "\n"
         ]
         blank = 0
         if len(events) < len(records) and not self.keep_blank:
