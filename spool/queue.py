@@ -5,7 +5,8 @@ Comes in: ids. Goes out: the oldest of a stream, for a batch. Always holds: an e
 the counts of its stream say how many are.
 
 A run is small against a batch, so that a batch is as a rule made of whole runs, without a look at
-its events. Only where runs overlap in time, at the end of a batch, are events taken one by one.
+its events; it is filled up from the next one. Only where runs overlap in time, at the end of a
+batch, are all its events taken one by one.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def take_oldest(db: apsw.Connection, stream_id: int, limits: Limits) -> Taken | 
         return None
     packed = limits.pack(runs)
     if packed and _ends_before(runs[:packed], runs[packed:]):
-        return _take_runs(db, stream_id, runs[:packed])
+        return _take_runs(db, stream_id, runs, packed, limits)
     horizon = max(run.last_timestamp for run in runs[: packed + 1])
     involved = [run for run in runs if run.first_timestamp <= horizon]
     return _take_events(db, stream_id, involved, limits)
@@ -234,14 +235,29 @@ def _ends_before(runs: Sequence[Run], others: Sequence[Run]) -> bool:
     return end < (others[0].first_timestamp, others[0].first_id)
 
 
-def _take_runs(db: apsw.Connection, stream_id: int, runs: Sequence[Run]) -> Taken:
-    _remove(db, stream_id, runs)
+def _take_runs(
+    db: apsw.Connection, stream_id: int, runs: Sequence[Run], packed: int, limits: Limits
+) -> Taken:
+    """
+    The first runs whole, and of the next what still fits, if that one ends before the others.
+    """
+    whole, cut = runs[:packed], runs[packed : packed + 1]
+    singles: list[Run] = []
+    if cut and _ends_before(cut, runs[packed + 1 :]):
+        singles = [
+            Run(id_, id_, time, time, size) for time, id_, size in sorted(_events_of(db, cut))
+        ]
+    part = singles[: limits.pack([*whole, *singles]) - packed]
+    taken = [*whole, *part]
+    _remove(db, stream_id, [*whole, *cut] if part else whole)
+    if part:
+        _put_back(db, stream_id, cut, {run.first_id for run in part})
     return Taken(
-        runs=_joined([(run.first_id, run.last_id) for run in runs]),
-        events=sum(run.events for run in runs),
-        bytes=sum(run.bytes for run in runs),
-        first_timestamp=runs[0].first_timestamp,
-        last_timestamp=max(run.last_timestamp for run in runs),
+        runs=_joined([(run.first_id, run.last_id) for run in taken]),
+        events=sum(run.events for run in taken),
+        bytes=sum(run.bytes for run in taken),
+        first_timestamp=taken[0].first_timestamp,
+        last_timestamp=max(run.last_timestamp for run in taken),
     )
 
 

@@ -114,10 +114,10 @@ def test_runs_name_each_number_once_and_never_touch(ids):
 # What is taken
 
 
-def test_a_batch_takes_whole_runs_where_they_do_not_overlap(desk):
+def test_a_batch_is_full_where_runs_do_not_overlap(desk):
     desk.limits = at_most(2_500)
     desk.put(*((n, f"{n}") for n in range(3_000)))
-    assert [batch.events for batch in desk.drain()] == [2_303, 697]
+    assert [batch.events for batch in desk.drain()] == [2_500, 500]
 
 
 def test_a_batch_takes_part_of_runs_that_overlap(desk):
