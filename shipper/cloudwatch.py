@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import boto3
+import botocore
 from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError
@@ -27,11 +28,14 @@ from msgspec import DecodeError, json
 
 from shipper.answers import clock_offset_ms, translated
 from shipper.errors import Action, DeliveryError
+from spool import __version__
 from spool.store import EXPIRED, TOO_NEW, TOO_OLD
 
 __all__ = ["GROUP_CLASSES", "RETENTION_DAYS", "CloudWatch", "Receipt", "configured_region"]
 
 log = logging.getLogger(__name__)
+
+USER_AGENT = f"spool/{__version__} boto3/{boto3.__version__} botocore/{botocore.__version__}"
 
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 20
@@ -91,6 +95,7 @@ class CloudWatch:
             max_pool_connections=connections,
             parameter_validation=False,
             tcp_keepalive=True,
+            user_agent=USER_AGENT,  # given, it is not put together anew for each request
         )
         self._body = threading.local()
         self._client: Any = None
