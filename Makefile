@@ -23,7 +23,7 @@ faults: $(INSTALLED)
 	$(BIN)/python tests/faults/memory.py
 
 bench: $(INSTALLED)
-	$(BIN)/python benchmarks/drain.py
+	$(BIN)/python -m benchmarks
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

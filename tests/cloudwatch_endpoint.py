@@ -1659,7 +1659,7 @@ class Endpoint:
         except ServiceError as problem:
             return problem.reply(), 0
         window = request.batch.window if request.batch else Window(0, 0, {})
-        if request.batch is not None:
+        if request.batch is not None and window.first < window.stop:
             self._note_stored(request.batch.timestamps[window.first : window.stop])
         body = b"" if answer is None else orjson.dumps(answer)
         return Reply(HTTPStatus.OK, body), window.stop - window.first
