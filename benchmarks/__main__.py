@@ -20,6 +20,7 @@ from pathlib import Path
 from benchmarks import ROOT, catch_up, drain, growth, idle, memory, replay, steady
 from benchmarks.figures import FIGURES, shown
 from benchmarks.fluent_bit import FluentBit
+from benchmarks.goals import verdicts
 from benchmarks.machine import describe
 from benchmarks.page import write_page
 from benchmarks.processes import Failed
@@ -38,29 +39,55 @@ RUNS = 5
 
 def main() -> int:
     options = parse_arguments()
-    if not options.page:
-        try:
-            shippers = found_shippers()
-            names = options.scenario or list(SCENARIOS)
-            scenarios = {
-                name: measure(SCENARIOS[name], shippers, runs=options.runs, is_quick=options.quick)
-                for name in names
-            }
-        except (Failed, TimeoutError) as problem:
-            print(f"benchmarks: {problem}", file=sys.stderr)
+    code = 0 if options.page else measure_all(options)
+    if options.page or is_kept(options):
+        results = load(RESULTS)
+        if not results:
+            print(f"benchmarks: there is no {RESULTS}; measure first", file=sys.stderr)
             return 1
-        if options.quick or (options.scenario and not options.write):
-            return 0
-        versions = {shipper.name: shipper.version() for shipper in shippers}
-        new = {"machine": describe(), "versions": versions, "scenarios": scenarios}
-        save(RESULTS, merged(load(RESULTS), new))
-    results = load(RESULTS)
-    if not results:
-        print(f"benchmarks: there is no {RESULTS}; measure first", file=sys.stderr)
+        write_page(results, SCENARIOS, DOCS)
+        print(f"written: {DOCS / 'benchmarks.md'}")
+    return code
+
+
+def is_kept(options: argparse.Namespace) -> bool:
+    """
+    Whether the figures go to the page.
+    """
+    return not options.quick and (options.write or not options.scenario)
+
+
+def measure_all(options: argparse.Namespace) -> int:
+    """
+    Measure what was asked for; the exit code. A scenario is kept as soon as it is done, and one
+    that fails keeps no other from being measured.
+    """
+    try:
+        shippers = found_shippers()
+    except Failed as problem:
+        print(f"benchmarks: {problem}", file=sys.stderr)
         return 1
-    write_page(results, SCENARIOS, DOCS)
-    print(f"written: {DOCS / 'benchmarks.md'}")
-    return 0
+    found: Results = {
+        "machine": describe(),
+        "versions": {shipper.name: shipper.version() for shipper in shippers},
+        "scenarios": {},
+    }
+    code = 0
+    for name in options.scenario or SCENARIOS:
+        try:
+            found["scenarios"][name] = measure(
+                SCENARIOS[name], shippers, runs=options.runs, is_quick=options.quick
+            )
+        except (Failed, TimeoutError) as problem:
+            print(f"benchmarks: {name}: {problem}", file=sys.stderr)
+            code = 1
+            continue
+        if is_kept(options):
+            save(RESULTS, merged(load(RESULTS), found))
+    for verdict in verdicts(found):
+        title, ours, theirs, value, bound, _ = verdict.cells()
+        print(f"{title}: {ours}, Fluent Bit {theirs or '-'}; {value}, at most {bound}")
+    return code
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -95,11 +122,9 @@ def found_shippers() -> list[Shipper]:
     return [Spool(), *theirs]
 
 
-def measure(
-    scenario: Scenario, shippers: list[Shipper], *, runs: int, is_quick: bool
-) -> dict[str, object]:
+def measure(scenario: Scenario, shippers: list[Shipper], *, runs: int, is_quick: bool) -> Results:
     """
-    All cases of a scenario; several shippers take turns.
+    All cases of a scenario, as `results.outcome` has them; several shippers take turns.
     """
     of_all: dict[str, dict[str, list[Figures]]] = {}
     for case in scenario.cases(is_quick):
@@ -117,8 +142,7 @@ def measure(
                         done[shipper.name].append(case.measure(shipper, prepared, Path(home)))
         for shipper in taking_part:
             tell(shipper.name, done[shipper.name])
-    results: Results = outcome(of_all)
-    return results
+    return outcome(of_all)
 
 
 def tell(name: str, runs: list[Figures]) -> None:

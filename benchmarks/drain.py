@@ -11,11 +11,11 @@ from pathlib import Path
 from endpoint_process import EndpointProcess
 
 from benchmarks.lines import write_container
-from benchmarks.processes import Failed
+from benchmarks.processes import Failed, Usage
 from benchmarks.scenario import Case, Figures, Scenario
 from benchmarks.shippers import Shipper
 
-__all__ = ["SCENARIO", "drain", "prepare"]
+__all__ = ["SCENARIO", "delivered", "drain", "prepare"]
 
 TIMEOUT_S = 600.0
 
@@ -40,13 +40,22 @@ def drain(lines: int, shipper: Shipper, folder: Path, home: Path) -> Figures:
             else:
                 endpoint.wait_for(lines, timeout_s=TIMEOUT_S)
                 usage = process.stop()
-        stats = endpoint.stats()
-    if stats["events"] != lines:
-        raise Failed(f"the endpoint has {stats['events']:,} of {lines:,} lines")
+        return delivered(endpoint, usage, events=lines, begun_s=begun_s)
+
+
+def delivered(endpoint: EndpointProcess, usage: Usage, *, events: int, begun_s: float) -> Figures:
+    """
+    What it took a process that began at `begun_s` of time.time() to deliver all `events`.
+
+    Raises Failed if the endpoint has not got each of them once.
+    """
+    stats = endpoint.stats()
+    if stats["events"] != events:
+        raise Failed(f"the endpoint has {stats['events']:,} of {events:,} lines")
     return {
         "wall_s": stats["last_stored_ms"] / 1e3 - begun_s,
         "cpu_s": usage.cpu_s,
-        "cpu_us_a_line": usage.cpu_s / lines * 1e6,
+        "cpu_us_a_line": usage.cpu_s / events * 1e6,
         "peak_mib": usage.peak_mib,
         "requests": stats["outcomes"]["PutLogEvents"]["ok"],
         "wire_mb": stats["wire_bytes"] / 1e6,

@@ -11,8 +11,8 @@ from pathlib import Path
 from endpoint_process import EndpointProcess
 from filled import fill
 
+from benchmarks.drain import delivered
 from benchmarks.lines import message
-from benchmarks.processes import Failed
 from benchmarks.scenario import Case, Figures, Scenario
 from benchmarks.shippers import Shipper, spool
 from benchmarks.spools import copy
@@ -33,16 +33,7 @@ def measure(events: int, _shipper: Shipper, folder: Path, home: Path) -> Figures
         command = ("replay", "--db", str(db), "--state", "sent", "cloudwatch://us-east-1?NOEC2")
         with spool(*command, endpoint=endpoint, log=home / "spool.log") as process:
             usage = process.wait()
-        stats = endpoint.stats()
-    if stats["events"] != events:
-        raise Failed(f"the endpoint has {stats['events']:,} of {events:,} events")
-    return {
-        "wall_s": stats["last_stored_ms"] / 1e3 - begun_s,
-        "cpu_s": usage.cpu_s,
-        "cpu_us_a_line": usage.cpu_s / events * 1e6,
-        "peak_mib": usage.peak_mib,
-        "requests": stats["outcomes"]["PutLogEvents"]["ok"],
-    }
+        return delivered(endpoint, usage, events=events, begun_s=begun_s)
 
 
 def cases(is_quick: bool) -> list[Case]:
