@@ -57,7 +57,7 @@ def delivered(endpoint: EndpointProcess, usage: Usage, *, events: int, begun_s: 
         "cpu_s": usage.cpu_s,
         "cpu_us_a_line": usage.cpu_s / events * 1e6,
         "peak_mib": usage.peak_mib,
-        "requests": stats["outcomes"]["PutLogEvents"]["ok"],
+        "requests": stats["calls"]["PutLogEvents"],
         "wire_mb": stats["wire_bytes"] / 1e6,
     }
 

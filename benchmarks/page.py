@@ -22,8 +22,8 @@ HEAD = """\
 
 Each figure is that of a whole process, as the system accounts for it, against a strict endpoint
 over TLS on the same machine; the endpoint's own work is not in it. Lines are those of an ordinary
-access log, 101 bytes on average. Medians of several runs, the least and the most in brackets. Bytes
-on the wire are those of the requests' bodies.
+access log, 101 bytes on average. Medians of several runs, the least and the most in brackets.
+Requests are all that were sent, refused ones, too; bytes on the wire are those of their bodies.
 
 `make bench` measures all of it, in some twenty minutes, and writes this page; `python -m benchmarks
 --help` tells of the parts. With `FLUENT_BIT=/path/to/fluent-bit` that one is measured in turn with

@@ -61,7 +61,7 @@ def test_a_drain_counts_all_lines_of_all_containers_for_spool_and_for_another(
     assert "Fluent Bit" in stand_in.version()
     for shipper in (Spool(), stand_in):
         found = drain.drain(LINES, shipper, tmp_path, home(tmp_path, shipper.name))
-        assert found["requests"] == 2
+        assert found["requests"] >= 2, "one for each container, and those that were refused"
         assert found["cpu_s"] > 0
         assert found["wall_s"] > 0
         assert found["cpu_us_a_line"] == pytest.approx(found["cpu_s"] / LINES * 1e6)
