@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check faults bench format clean
+.PHONY: demo test check faults bench bench-guard bench-record format clean
 
 demo: $(INSTALLED)
 	$(BIN)/spool demo
@@ -23,7 +23,13 @@ faults: $(INSTALLED)
 	$(BIN)/python tests/faults/memory.py
 
 bench: $(INSTALLED)
-	$(BIN)/python benchmarks/drain.py
+	$(BIN)/python -m benchmarks
+
+bench-guard: $(INSTALLED)
+	$(BIN)/python -m benchmarks.guard
+
+bench-record: $(INSTALLED)
+	$(BIN)/python -m benchmarks.guard --record
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
