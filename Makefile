@@ -5,10 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check faults bench format clean
+.PHONY: demo install test check faults bench image format clean
 
 demo: $(INSTALLED)
 	$(BIN)/spool demo
+
+install: $(INSTALLED)
 
 test: check
 	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile
@@ -24,6 +26,10 @@ faults: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/drain.py
+
+image:
+	docker build --tag logspool \
+		--build-arg VERSION="$$($(PYTHON) -c 'import spool; print(spool.__version__)')" .
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
