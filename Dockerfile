@@ -2,7 +2,7 @@
 ARG BASE_IMAGE=python:3.13-slim
 
 FROM ${BASE_IMAGE} AS build
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PIP_QUIET=1
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_QUIET=1
 WORKDIR /src
 # What Spool stands on has a layer of its own, made anew only when pyproject.toml changes. pip stays
 # in this stage and installs into /opt/spool from outside; sqlite-utils wants one there, for a command
@@ -16,7 +16,7 @@ print(*told["build-system"]["requires"], sep="\n", file=open("build.txt", "w"))'
     && python3 -m venv --without-pip /opt/spool \
     && /opt/build/bin/pip install --only-binary=:all: --requirement build.txt \
     && /opt/build/bin/pip --python /opt/spool/bin/python install --only-binary=:all: \
-        --requirement run.txt \
+        --no-compile --requirement run.txt \
     && /opt/build/bin/pip --python /opt/spool/bin/python uninstall --yes pip
 COPY README.md LICENSE ./
 COPY spool spool
@@ -24,7 +24,8 @@ COPY shipper shipper
 COPY cli cli
 # Compiled here and never looked at again, as nothing can be written where it runs.
 RUN /opt/build/bin/pip wheel --no-deps --no-build-isolation --wheel-dir dist . \
-    && /opt/build/bin/pip --python /opt/spool/bin/python install --no-deps --no-index dist/*.whl \
+    && /opt/build/bin/pip --python /opt/spool/bin/python install --no-deps --no-index --no-compile \
+        dist/*.whl \
     && /opt/spool/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/spool/lib
 
 FROM ${BASE_IMAGE}

@@ -218,6 +218,19 @@ def test_it_has_what_it_runs_and_nothing_to_build_with(engine: Engine, spool_ima
     assert said_by(engine, spool_image, *search.split()) == ""
 
 
+def test_its_modules_are_compiled_for_good(engine: Engine, spool_image: str) -> None:
+    """
+    Nothing could be compiled again where it runs: each has its code beside it, of the kind that is
+    taken without a look at the source's time.
+    """
+    counted = (
+        "import glob; files = glob.glob('/opt/spool/lib/**/*.pyc', recursive=True);"
+        "kinds = [open(file, 'rb').read(8)[4] for file in files];"
+        "print('cli/__pycache__/run' in ' '.join(files), set(kinds))"
+    )
+    assert said_by(engine, spool_image, "python3", "-c", counted) == "True {1}"
+
+
 def test_nothing_in_it_may_be_written_by_everyone(engine: Engine, spool_image: str) -> None:
     """
     But in folders where everyone has their own, such as /tmp.
