@@ -5,10 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check faults bench bench-guard bench-record format clean
+.PHONY: demo install test check faults bench bench-guard bench-record image format clean
 
 demo: $(INSTALLED)
 	$(BIN)/spool demo
+
+install: $(INSTALLED)
 
 test: check
 	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile
@@ -30,6 +32,10 @@ bench-guard: $(INSTALLED)
 
 bench-record: $(INSTALLED)
 	$(BIN)/python -m benchmarks.guard --record
+
+image:
+	docker build --tag logspool \
+		--build-arg VERSION="$$($(PYTHON) -c 'import spool; print(spool.__version__)')" .
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

@@ -73,6 +73,7 @@ class JsonFileSource:
         self._folder = folder
         self._intake = intake
         self._is_first_scan = True
+        self._unlisted: int | None = None  # why the folder cannot be, as it was told
         self._scan_until_s = 0.0
         self._logs: dict[str, _ContainerLog] = {}
         self._bell = _Bell(folder, on_open=self._hold_newer)
@@ -135,8 +136,11 @@ class JsonFileSource:
         try:
             folders = [path for path in self._folder.iterdir() if path.is_dir()]
         except OSError as error:
-            log.debug("cannot list %s: %s", self._folder, error.strerror)
+            if error.errno != self._unlisted:
+                log.debug("cannot list %s: %s", self._folder, error.strerror)
+            self._unlisted = error.errno
             return
+        self._unlisted = None
         new = [folder for folder in folders if folder.name not in self._logs]
         for container_log in list(self._logs.values()):
             container_log.refresh()
