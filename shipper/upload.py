@@ -26,7 +26,7 @@ from typing import Protocol
 import apsw
 
 from shipper.backoff import Backoff, Every, Pace
-from shipper.batch import LIMITS, acceptable_ms, is_full
+from shipper.batch import LIMITS, acceptable_ms, is_full, requests_for
 from shipper.brake import Brake
 from shipper.cloudwatch import Receipt
 from shipper.errors import Action, DeliveryError
@@ -151,9 +151,15 @@ class Uploader:
         Send every `delay_s`, and full batches at once, until `stop` is set.
         """
         while not stop.is_set():
-            self._woken.wait(self._flush.pause_s())
+            self._woken.wait(self._flush.pause_s(self._flush_s()))
             self._woken.clear()
-            self._enqueue(everything=self._flush.is_due())
+            self._enqueue(everything=self._flush.is_due(self._flush_s()))
+
+    def _flush_s(self) -> float:
+        """
+        At least so many seconds between two flushes: more where requests are throttled.
+        """
+        return self._brake.throttle.flush_s(len(self._names))
 
     def send_full_batches(self) -> None:
         """
@@ -214,6 +220,7 @@ class Uploader:
         self._trouble.end("the queue")
         with self._changed:
             self._names = {queue.stream_id: f"{queue.group} {queue.stream}" for queue in queues}
+            self._note_full(sum(requests_for(q.events, q.message_bytes) - 1 for q in queues))
             waiting = set(self._due) | self._parked()
             due = [
                 queue.stream_id
@@ -226,6 +233,11 @@ class Uploader:
             self._due.extend(stream_id for stream_id in due if stream_id not in self._first)
             self._changed.notify_all()
         return True
+
+    def _note_full(self, requests: int) -> None:
+        if self._brake.throttle.full_requests and not requests:
+            self._flush.make_due()  # the rest of what waited long
+        self._brake.throttle.full_requests = requests
 
     def _is_idle(self) -> bool:
         with self._changed:
@@ -405,7 +417,7 @@ class Uploader:
             if was_slow and not self._brake.throttle.rate:
                 self._tell("speed", None)
                 log.info("CloudWatch Logs takes as many requests as there are again")
-            if self._brake.take_off():
+            if self._brake.take_off(self._last_success_s):
                 self._tell("delivery", None)
                 log.info("CloudWatch Logs takes lines again")
                 self._retry_now(lambda batch: batch.stream_id not in self._troubled)
