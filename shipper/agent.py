@@ -26,8 +26,8 @@ from shipper.collecting import Chooser
 from shipper.errors import ShipperError
 from shipper.health import Health, noting_deaths
 from shipper.naming import Namer
+from shipper.sources.docker_logs import JsonFileSource
 from shipper.sources.intake import Intake
-from shipper.sources.json_file import JsonFileSource
 from shipper.sources.multiline import MultilineRule
 from shipper.stopping import Stop, stopping_on_signals
 from shipper.trouble import Trouble

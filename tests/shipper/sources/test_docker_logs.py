@@ -21,9 +21,9 @@ from shipper.capture import capture
 from shipper.collecting import Chooser
 from shipper.naming import Namer
 from shipper.route import Route
-from shipper.sources import json_file
+from shipper.sources import bell, file_source
+from shipper.sources.docker_logs import JsonFileSource
 from shipper.sources.intake import Intake
-from shipper.sources.json_file import JsonFileSource
 from shipper.sources.reading import Reading
 from shipper.trouble import Trouble
 from spool.store import Store
@@ -143,7 +143,7 @@ def test_large_files_are_read_in_readings_of_bounded_size(store: Store, containe
         for given in source_of(containers, store).readings(threading.Event(), once=True)
     ]
     assert sum(sizes) == 4 * 3_000 * 1_000
-    assert max(sizes) <= json_file.READING_BYTES + 2_000_000
+    assert max(sizes) <= file_source.READING_BYTES + 2_000_000
 
 
 def test_files_that_were_rotated_away_and_compressed_are_read_in_order(
@@ -264,8 +264,8 @@ def test_no_descriptor_is_left_of_containers_that_are_gone(store: Store, contain
 def test_after_a_quiet_time_a_line_rings(
     store: Store, containers: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(json_file, "QUIET_S", 0.3)
-    monkeypatch.setattr(json_file, "RESCAN_S", 3600)
+    monkeypatch.setattr(file_source, "QUIET_S", 0.3)
+    monkeypatch.setattr(file_source, "RESCAN_S", 3600)
     web = LogWriter(containers, WEB, "web")
     web.write("one")
     with reading(containers, store):
@@ -298,8 +298,8 @@ def test_without_inotify_watches_it_looks_instead(
         def schedule(self, *_: Any, **__: Any) -> None:
             raise OSError(28, "inotify watch limit reached")
 
-    monkeypatch.setattr(json_file, "Observer", NoObserver)
-    monkeypatch.setattr(json_file, "QUIET_S", 0.2)
+    monkeypatch.setattr(bell, "Observer", NoObserver)
+    monkeypatch.setattr(file_source, "QUIET_S", 0.2)
     web = LogWriter(containers, WEB, "web")
     with reading(containers, store):
         time.sleep(0.4)
