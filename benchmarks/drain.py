@@ -154,6 +154,7 @@ def run_once(folder: Path, containers: Path, environment: dict[str, str], url: s
     command = [
         *(sys.executable, "-m", "cli", "run", "cloudwatch://us-east-1?NOEC2", "--once"),
         *("--source", "files", "--containers-dir", str(containers)),
+        *("--pods-dir", str(folder / "pods")),
         *("--db", str(folder / "spool" / "spool.db")),
     ]
     begun = time.monotonic()

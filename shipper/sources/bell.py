@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,6 +28,9 @@ from watchdog.observers.api import BaseObserver
 __all__ = ["POLL_S", "Bell"]
 
 log = logging.getLogger(__name__)
+
+# it meets a folder twice where two are made one in the other, as for each pod, and watches it once
+warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
 
 POLL_S = 0.1
 """Between two looks at the files while lines come; also how long commits are grouped."""
