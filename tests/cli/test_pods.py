@@ -17,13 +17,6 @@ ROUTE = "cloudwatch://us-east-1?NOEC2"
 
 
 @pytest.fixture
-def pods(tmp_path: Path) -> Path:
-    folder = tmp_path / "pods"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
 def web(pods: Path) -> PodWriter:
     writer = PodWriter(pods)
     writer.write("one")

@@ -60,24 +60,22 @@ class Containers:
 
 
 def test_ten_sigkills_on_a_node_lose_nothing_and_repeat_nothing(
-    endpoint: Endpoint, db: Path, tmp_path: Path
+    endpoint: Endpoint, db: Path, pods: Path
 ) -> None:
     """
     Promise 1: each line is in the spool once; the endpoint may have some of a killed request twice.
     """
-    pods = tmp_path / "pods"
-    pods.mkdir()
     options = ("--pods-dir", str(pods))
     dice = random.Random(SEED)
     containers = Containers(pods, ["app", "proxy", "init"], dice)
     try:
         for _ in range(RUNS):
-            with Agent(db, tmp_path / "none", endpoint.environment(), options=options) as agent:
+            with Agent(db, pods / "none", endpoint.environment(), options=options) as agent:
                 time.sleep(dice.uniform(0.3, 1.2))
                 agent.kill()
     finally:
         containers.stop()
-    with Agent(db, tmp_path / "none", endpoint.environment(), options=options) as agent:
+    with Agent(db, pods / "none", endpoint.environment(), options=options) as agent:
         agent.wait_started()
         total = sum(count + count // 7 for count in containers.written.values())
         wait_until(lambda: agent.status()["sent"] == total, timeout_s=60, what="all is sent")

@@ -5,18 +5,17 @@ The logs of pods, through what the kubelet does with their files.
 from __future__ import annotations
 
 import gzip
-import logging
 import os
 import random
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import pytest
 from agent import wait_until
+from following import descriptors_below, follow, following, make_intake, skipped
+from following import stored as messages
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -27,76 +26,34 @@ from hypothesis.stateful import (
 )
 from kubelet import POD_UID, PodWriter
 
-from shipper.capture import capture
-from shipper.collecting import Chooser
-from shipper.naming import Namer
 from shipper.pods import container_folders
-from shipper.route import Route
 from shipper.sources import file_source
 from shipper.sources.files import ContainerFiles, Place
-from shipper.sources.intake import Intake
 from shipper.sources.pod_logs import PodLog, PodLogSource
-from shipper.trouble import Trouble
 from spool.store import Store
 
 STREAM = "shop_web-0_app"
 
 
-@pytest.fixture
-def pods(tmp_path: Path) -> Path:
-    folder = tmp_path / "pods"
-    folder.mkdir()
-    return folder
-
-
 def source_of(pods: Path, store: Store) -> PodLogSource:
-    namer = Namer("host", "{{.Name}}", "host", instance_id=str, region=str)
-    chooser = Chooser(Route(), "files", pods.with_name("containers"), None)
-    return PodLogSource(pods, Intake(store, chooser, namer))
-
-
-def quietly() -> dict[str, Any]:
-    trouble = Trouble(logging.getLogger(), begins="%s", ends="over")
-    return {"trouble": trouble, "on_stored": lambda: None}
+    return PodLogSource(pods, make_intake(store, pods.with_name("containers")))
 
 
 def read_once(pods: Path, store: Store) -> None:
-    capture(source_of(pods, store), store, threading.Event(), once=True, **quietly())
+    follow(source_of(pods, store), store)
 
 
-@contextmanager
-def reading(pods: Path, store: Store) -> Iterator[None]:
-    """
-    A source that runs.
-    """
-    source, stop = source_of(pods, store), threading.Event()
-    thread = threading.Thread(target=capture, args=[source, store, stop], kwargs=quietly())
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        source.wake()
-        thread.join(10)
-        assert not thread.is_alive()
+def reading(pods: Path, store: Store) -> AbstractContextManager[threading.Event]:
+    return following(source_of(pods, store), store)
 
 
 def stored(store: Store, stream: str = STREAM) -> list[str]:
-    with store.reading() as db:
-        rows = db.execute(
-            "SELECT message FROM events WHERE log_stream = ? ORDER BY id", (stream,)
-        ).fetchall()
-    return [row[0] for row in rows]
+    return messages(store, stream)
 
 
 def streams(store: Store) -> set[str]:
     with store.reading() as db:
         return {row[0] for row in db.execute("SELECT DISTINCT log_stream FROM events")}
-
-
-def skipped(store: Store) -> dict[str, int]:
-    with store.reading() as db:
-        return dict(db.execute("SELECT reason, count FROM skipped").fetchall())
 
 
 def test_what_was_read_is_not_read_again(store: Store, pods: Path) -> None:
@@ -180,21 +137,15 @@ def test_a_pod_that_is_removed_is_read_to_its_end(store: Store, pods: Path) -> N
 
 
 def test_no_descriptor_is_left_of_pods_that_are_gone(store: Store, pods: Path) -> None:
-    def held() -> int:
-        links = [path for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
-        return sum(str(path.readlink()).startswith(f"{pods}/shop_") for path in links)
-
     writers = [PodWriter(pods, f"web-{number}", uid=f"u{number}") for number in range(20)]
     with reading(pods, store):
         for writer in writers:
             writer.write("one")
         wait_until(lambda: all(stored(store, writer.name) for writer in writers))
-        for writer in writers:
-            writer.close()
-        assert held() == 20
+        assert descriptors_below(pods) == 20
         for writer in writers:
             writer.remove()
-        wait_until(lambda: held() == 0)
+        wait_until(lambda: descriptors_below(pods) == 0)
 
 
 def test_a_new_pod_is_collected_when_it_comes(
