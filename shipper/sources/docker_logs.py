@@ -41,6 +41,7 @@ class DockerLog:
         self._folder = folder
         self.live = folder / f"{folder.name}-json.log"
         self.key = f"json-file:{folder.name}"
+        self.title = self.live.name
 
     def container(self) -> Container:
         """

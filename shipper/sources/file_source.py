@@ -60,6 +60,9 @@ class Log(Shelf, Protocol):
     key: str
     """Of its checkpoint."""
 
+    title: str
+    """What it is called in the agent's own log."""
+
     def container(self) -> Container:
         """
         Who writes it, as far as is known now.
@@ -297,7 +300,7 @@ class _Followed:
             ).decode()
         if joiner.damaged and not self._has_told_damage:
             self._has_told_damage = True
-            log.warning("damaged records in %s are left out", self.log.live)
+            log.warning("damaged records in %s are left out", self.log.title)
         reading.skip("blank lines", joiner.blank)
         reading.skip("damaged records", joiner.damaged + self.files.torn)
         reading.skip("files rotated away or truncated unread", self.files.lost)

@@ -57,6 +57,7 @@ class PodLog:
         self._run = run
         self.live = folder.path / f"{run}.log"
         self.key = f"cri:{folder.uid}/{folder.container}/{run}"
+        self.title = str(self.live.relative_to(pods_dir))
 
     def container(self) -> Container:
         """

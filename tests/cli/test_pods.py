@@ -139,6 +139,18 @@ def test_the_source_of_an_event_tells_pod_container_and_stream(
     assert done.stdout.split() == [f"{POD_UID}/app/stderr", f"{POD_UID}/app/stdout"]
 
 
+def test_a_damaged_line_is_told_once_and_costs_itself(
+    endpoint: Endpoint, db: Path, pods: Path, web: PodWriter
+) -> None:
+    web.write_bytes(b"no record\n" * 3)
+    web.write("three")
+    log = collect(db, pods, endpoint)
+    assert endpoint.messages(HOST_GROUP, "shop_web-0_app") == ["one", "two", "oops", "three"]
+    told = f"damaged records in shop_web-0_{POD_UID}/app/0.log are left out"
+    assert log.count(told) == 1
+    assert "no record" not in log
+
+
 def test_names_tells_what_becomes_of_pods(pods: Path, web: PodWriter) -> None:
     PodWriter(pods, "agent", uid="own").write("x")
     (pods / "shop_empty_uid" / "app").mkdir(parents=True)
