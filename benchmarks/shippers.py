@@ -57,7 +57,8 @@ class Spool:
         delay = ["--delay", "1"] if is_live else ["--once"]
         return spool(
             *("run", "cloudwatch://us-east-1?NOEC2", "--db", str(home / "spool" / "spool.db")),
-            *("--source", "files", "--containers-dir", str(containers), "--max-size", "16GiB"),
+            *("--source", "files", "--containers-dir", str(containers)),
+            *("--pods-dir", str(home / "pods"), "--max-size", "16GiB"),
             *delay,
             endpoint=endpoint,
             log=home / "spool.log",

@@ -20,9 +20,16 @@ from typing import Any
 import click
 
 from cli.errors import FAILED
-from cli.options import Name, Size, containers_dir_option, db_option, source_option
+from cli.options import (
+    Name,
+    Size,
+    containers_dir_option,
+    db_option,
+    pods_dir_option,
+    source_option,
+)
 from cli.output import counted, write_check
-from cli.rules import make_chooser, make_namer
+from cli.rules import POD_UID, make_chooser, make_namer
 from cli.run import command as run_command
 from shipper.cloudwatch import configured_region
 from shipper.diagnosis.case import Case
@@ -30,6 +37,7 @@ from shipper.diagnosis.examination import examine
 from shipper.diagnosis.finding import Finding, State, failed, ok, told, warning
 from shipper.ec2 import Metadata
 from shipper.errors import RouteError
+from shipper.naming import NODE_NAME
 from shipper.route import Route, parse_delay_s, parse_route
 from shipper.sources.multiline import rule_from
 from spool import __version__
@@ -46,6 +54,7 @@ NEAR = 0.8
 @db_option
 @source_option
 @containers_dir_option
+@pods_dir_option
 @click.option(
     "--max-size",
     "max_size_bytes",
@@ -70,6 +79,7 @@ def command(
     db: Path,
     source: str,
     containers_dir: Path,
+    pods_dir: Path,
     max_size_bytes: int,
     group: str | None,
     stream: str | None,
@@ -102,6 +112,7 @@ def command(
         max_size_bytes=max_size_bytes,
         source=source,
         containers_dir=containers_dir,
+        pods_dir=pods_dir,
         chooser=make_chooser(settings.route, source, containers_dir),
         namer=make_namer(settings.route, metadata, region),
         metadata=metadata,
@@ -201,7 +212,7 @@ def _slips() -> Iterator[Finding]:
     Variables that look like one of ours, but are none.
     """
     options = (*run_command.params, *command.params)
-    known = {str(option.envvar) for option in options if option.envvar}
+    known = {str(option.envvar) for option in options if option.envvar} | {NODE_NAME, POD_UID}
     for name in sorted(os.environ.keys() - known):
         if name.startswith("SPOOL_") and (near := difflib.get_close_matches(name, known, 1, NEAR)):
             yield warning("settings", f"{name} is no setting of spool", f"did you mean {near[0]}?")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from cli.options import containers_dir_option, format_option, source_option
+from cli.options import containers_dir_option, format_option, pods_dir_option, source_option
 from cli.output import write_rows
 from cli.rules import make_chooser, make_namer
 from shipper.ec2 import Metadata
@@ -40,6 +40,7 @@ TABLE_COLUMNS = ("name", "source", "group", "stream", "reason")
 @click.option("--db", expose_value=False, help="As everywhere; here it is not read.")
 @source_option
 @containers_dir_option
+@pods_dir_option
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @format_option()
 def command(
@@ -47,6 +48,7 @@ def command(
     route: str | None,
     source: str,
     containers_dir: Path,
+    pods_dir: Path,
     as_json: bool,
     output_format: str | None,
 ) -> None:
@@ -64,6 +66,7 @@ def command(
     metadata = Metadata(os.environ, use_ec2=parsed.use_ec2)
     entries = roster(
         containers_dir,
+        pods_dir,
         make_chooser(parsed, source, containers_dir),
         make_namer(parsed, metadata, _region(parsed, metadata)),
         engines=None if source == "files" else engine_containers(),

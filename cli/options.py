@@ -31,6 +31,7 @@ __all__ = [
     "event_options",
     "format_option",
     "max_size_option",
+    "pods_dir_option",
     "selection_of",
     "source_option",
 ]
@@ -93,8 +94,8 @@ source_option = click.option(
     type=click.Choice(["auto", "files", "api", "none"]),
     default="auto",
     show_default=True,
-    help="Where lines come from: Docker's json-file logs, the Engine API, the one or the other for"
-    " each container, or nowhere (ship only).",
+    help="Where lines come from: files (Docker's json-file logs, and those of pods), the Engine"
+    " API, the one or the other for each container, or nowhere (ship only).",
 )
 
 containers_dir_option = click.option(
@@ -104,6 +105,15 @@ containers_dir_option = click.option(
     default=Path("/var/lib/docker/containers"),
     show_default=True,
     help="Where Docker keeps its containers.",
+)
+
+pods_dir_option = click.option(
+    "--pods-dir",
+    envvar="SPOOL_PODS_DIR",
+    type=PATH,
+    default=Path("/var/log/pods"),
+    show_default=True,
+    help="Where the logs of Kubernetes' pods are, on a node that has such.",
 )
 
 

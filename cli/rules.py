@@ -4,22 +4,33 @@ The rules that `spool run` and `spool names` share: whom to collect, and under w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from shipper.collecting import Chooser, own_container_id
+from shipper.collecting import Chooser, own_container_id, own_pod_uid
 from shipper.ec2 import Metadata
 from shipper.naming import Namer, host_name
 from shipper.route import Route
 
-__all__ = ["make_chooser", "make_namer"]
+__all__ = ["POD_UID", "make_chooser", "make_namer"]
+
+POD_UID = "SPOOL_POD_UID"
+"""Set from the metadata.uid of the agent's own pod, whose logs it must not collect."""
 
 
 def make_chooser(route: Route, source: str, containers_dir: Path) -> Chooser:
     """
     Whom to collect, and from where.
     """
-    return Chooser(route, source, containers_dir, own_container_id())
+    return Chooser(route, source, containers_dir, own_container_id(), _own_pod(os.environ))
+
+
+def _own_pod(environ: Mapping[str, str]) -> str | None:
+    """
+    The uid of the pod that this process runs in, as it was told, or as its mounts tell.
+    """
+    return environ.get(POD_UID, "").strip() or own_pod_uid()
 
 
 def make_namer(route: Route, metadata: Metadata, region: Callable[[], str]) -> Namer:
@@ -29,7 +40,7 @@ def make_namer(route: Route, metadata: Metadata, region: Callable[[], str]) -> N
     return Namer(
         group_template=route.group_template,
         stream_template=route.stream_template,
-        host=host_name(),
+        host=host_name(os.environ),
         instance_id=lambda: metadata.instance_id() or "",
         region=region,
     )

@@ -19,6 +19,7 @@ from cli.options import (
     containers_dir_option,
     db_option,
     max_size_option,
+    pods_dir_option,
     source_option,
 )
 from cli.rules import make_chooser, make_namer
@@ -55,6 +56,7 @@ class RetentionDays(click.ParamType[int]):
 @db_option
 @source_option
 @containers_dir_option
+@pods_dir_option
 @click.option("--delay", envvar="SPOOL_DELAY", help="Seconds between two flushes. [default: 4]")
 @click.option(
     "--keep",
@@ -152,6 +154,7 @@ def command(
     db: Path,
     source: str,
     containers_dir: Path,
+    pods_dir: Path,
     delay: str | None,
     keep_ms: int,
     max_size_bytes: int,
@@ -186,13 +189,17 @@ def command(
         raise WrongUsage("--max-event is between 1KiB and 1MiB, which is what CloudWatch takes")
     metadata = Metadata(os.environ, use_ec2=parsed.use_ec2)
     region = find_region(parsed, metadata, environ=os.environ, configured=configured_region)
-    if source == "files" and not containers_dir.exists() and once:
-        raise WrongUsage(f"{containers_dir}: no such folder; give Docker's with --containers-dir")
+    if source == "files" and once and not (containers_dir.exists() or pods_dir.exists()):
+        raise WrongUsage(
+            f"{containers_dir}, {pods_dir}: no such folders; give Docker's with --containers-dir,"
+            " or that of pods with --pods-dir"
+        )
     settings = Settings(
         db=db,
         region=region,
         source=source,
         containers_dir=containers_dir,
+        pods_dir=pods_dir,
         delay_s=delay_s,
         keep_ms=keep_ms,
         max_size_bytes=max_size_bytes,

@@ -26,9 +26,10 @@ from shipper.collecting import Chooser
 from shipper.errors import ShipperError
 from shipper.health import Health, noting_deaths
 from shipper.naming import Namer
+from shipper.sources.docker_logs import JsonFileSource
 from shipper.sources.intake import Intake
-from shipper.sources.json_file import JsonFileSource
 from shipper.sources.multiline import MultilineRule
+from shipper.sources.pod_logs import PodLogSource
 from shipper.stopping import Stop, stopping_on_signals
 from shipper.trouble import Trouble
 from shipper.upkeep import keep_up
@@ -68,6 +69,7 @@ class Settings:
     region: str
     source: str
     containers_dir: Path
+    pods_dir: Path
     delay_s: float
     keep_ms: int
     max_size_bytes: int
@@ -311,6 +313,7 @@ def _make_sources(settings: Settings, store: Store) -> list[Source]:
     sources: list[Source] = []
     if settings.source in ("files", "auto"):
         sources.append(JsonFileSource(settings.containers_dir, intake))
+        sources.append(PodLogSource(settings.pods_dir, intake))
     if settings.source in ("api", "auto"):
         sources.append(_make_engine_source(intake))
     return sources

@@ -15,13 +15,16 @@ from pathlib import Path
 from typing import Literal
 
 from shipper.containers import Container
+from shipper.pods import CRI, POD_UID_LABEL
 from shipper.route import Route
 
-__all__ = ["Choice", "Chooser", "own_container_id", "path_match"]
+__all__ = ["Choice", "Chooser", "own_container_id", "own_pod_uid", "path_match"]
 
 MOUNTINFO = Path("/proc/self/mountinfo")
 _OWN_MOUNTS = ("/etc/hostname", "/etc/hosts", "/etc/resolv.conf")
 _ID_IN_PATH = re.compile(r"/containers/([0-9a-f]{64})/")
+_OWN_POD_MOUNTS = ("/etc/hosts", "/dev/termination-log")
+_POD_IN_PATH = re.compile(r"/pods/([0-9A-Za-z-]+)/(?:etc-hosts$|containers/)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +41,24 @@ class Choice:
 class Chooser:
     """
     The rules of one agent: its route's filters, its `--source`, where it finds Docker's files, its
-    own container.
+    own container, the uid of its own pod.
     """
 
     route: Route
     source: str
     containers_dir: Path
     own_id: str | None
+    own_pod: str | None = None
 
     def choose(self, container: Container) -> Choice:
         """
         Where a container's lines come from, if anywhere.
         """
-        why_not = _why_not(container, self.route, self.own_id)
+        why_not = self._why_own(container) or _why_not(container, self.route)
         if why_not:
             return Choice(None, why_not)
+        if container.log_driver == CRI:
+            return self._of_pod()
         return self._by_driver(container, container.log_driver)
 
     def _by_driver(self, container: Container, driver: str) -> Choice:
@@ -69,6 +75,18 @@ class Chooser:
             return Choice("files", "its json-file log on disk")
         return Choice("api", "its json-file log cannot be read here: through the Engine API")
 
+    def _why_own(self, container: Container) -> str | None:
+        if container.id == self.own_id:
+            return "it is this agent's own container"
+        if self.own_pod and container.labels.get(POD_UID_LABEL) == self.own_pod:
+            return "it is in this agent's own pod"
+        return None
+
+    def _of_pod(self) -> Choice:
+        if self.source == "api":
+            return Choice(None, "it is a pod's, and --source api reads Docker's containers alone")
+        return Choice("files", "its pod's log on disk")
+
     def _is_readable(self, container: Container) -> bool:
         """
         Whether the container's log is in a folder that is there and may be read, or will be.
@@ -78,9 +96,7 @@ class Chooser:
         return os.access(log, os.R_OK) if log.exists() else os.access(folder, os.R_OK | os.X_OK)
 
 
-def _why_not(container: Container, route: Route, own_id: str | None) -> str | None:
-    if container.id == own_id:
-        return "it is this agent's own container"
+def _why_not(container: Container, route: Route) -> str | None:
     if container.tty and not route.allow_tty:
         return "it has a terminal; set ALLOW_TTY=true to collect it"
     if container.env.get("LOGSPOUT", "").lower() == "ignore":
@@ -146,13 +162,29 @@ def own_container_id() -> str | None:
     Docker mounts a container's own files over these three; other containers' ids may stand in other
     lines where their folders are mounted.
     """
+    return _found_in_mounts(_OWN_MOUNTS, _ID_IN_PATH)
+
+
+def own_pod_uid() -> str | None:
+    """
+    The uid of the pod that this process runs in; None outside of Kubernetes.
+
+    The kubelet mounts files of the pod's folder over these two, the second in every container.
+    """
+    return _found_in_mounts(_OWN_POD_MOUNTS, _POD_IN_PATH)
+
+
+def _found_in_mounts(points: tuple[str, ...], pattern: re.Pattern[str]) -> str | None:
+    """
+    What `pattern` finds in the path, on its own file system, of what is mounted at one of `points`.
+    """
     try:
         lines = MOUNTINFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return None
     for fields in (line.split() for line in lines):
-        if len(fields) > 4 and fields[4] in _OWN_MOUNTS:
-            found = _ID_IN_PATH.search(fields[3])
+        if len(fields) > 4 and fields[4] in points:
+            found = pattern.search(fields[3])
             if found:
                 return found[1]
     return None

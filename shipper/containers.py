@@ -25,8 +25,8 @@ MAX_CONFIG_BYTES = 8 * 1024 * 1024
 @dataclass(frozen=True, slots=True)
 class Container:
     """
-    What Docker knows about a container. `name` is without Docker's leading slash; it is the id's
-    first twelve digits where the name cannot be read.
+    What is known about a container, as a rule by Docker. `name` is without Docker's leading slash;
+    it is the id's first twelve digits where the name cannot be read.
     """
 
     id: str
@@ -39,6 +39,13 @@ class Container:
     running: bool = False
     log_driver: str = "json-file"
     problem: str | None = None
+
+    @property
+    def short_id(self) -> str:
+        """
+        Docker's own short form of an id; that of a pod's container has none.
+        """
+        return self.id[:12] if CONTAINER_ID.fullmatch(self.id) else self.id
 
 
 def read_container(folder: Path) -> Container:

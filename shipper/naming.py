@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
@@ -22,6 +22,7 @@ from shipper.gotemplate import Context, Template, TemplateError, parse
 
 __all__ = [
     "MAX_NAME_LENGTH",
+    "NODE_NAME",
     "Named",
     "Namer",
     "Target",
@@ -38,6 +39,9 @@ _NOT_IN_STREAM = re.compile(r"[:*\x00-\x1f\x7f]")
 
 HOST_HOSTNAME = Path("/etc/host_hostname")
 """Where logspout's users mount the host's /etc/hostname into its container."""
+
+NODE_NAME = "SPOOL_NODE_NAME"
+"""Set from a pod's spec.nodeName: there the name of the host is that of the pod, which changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +135,13 @@ def _parsed(text: str) -> Template:
     return parse(text)
 
 
-def host_name() -> str:
+def host_name(environ: Mapping[str, str]) -> str:
     """
-    The name of this host, also from inside a container that has HOST_HOSTNAME mounted.
+    The name of this host, also from inside a pod that is told the node's, or from inside a
+    container that has HOST_HOSTNAME mounted.
     """
+    if name := environ.get(NODE_NAME, "").strip():
+        return name
     try:
         name = HOST_HOSTNAME.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:

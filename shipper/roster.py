@@ -1,8 +1,8 @@
 """
 What happens to each container of this host, and why: for `spool names`.
 
-Comes in: Docker's containers folder, an engine if one answers, the agent's rules. Goes out: one
-entry a container. Nothing is stored, sent or read of any log.
+Comes in: Docker's containers folder, that of pods, an engine if one answers, the agent's rules.
+Goes out: one entry a container. Nothing is stored, sent or read of any log.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from shipper.collecting import Choice, Chooser
 from shipper.containers import Container, read_container
 from shipper.naming import Namer
+from shipper.pods import pod_containers
 from shipper.sources.engine_api import Engine
 from shipper.sources.engine_wire import ContainerGone, EngineUnavailable
 
@@ -42,15 +43,23 @@ class Entry:
 
 
 def roster(
-    folder: Path, chooser: Chooser, namer: Namer, *, engines: Iterable[Container] | None
+    folder: Path,
+    pods_dir: Path,
+    chooser: Chooser,
+    namer: Namer,
+    *,
+    engines: Iterable[Container] | None,
 ) -> list[Entry]:
     """
-    All containers that are known by their folder or to the engine, by name.
+    All containers that are known by their folder, by their pod's, or to the engine, by name.
 
     `engines` are the engine's own containers; None where no engine answers.
     """
     known = {path.name: read_container(path) for path in _folders(folder)}
     on_disk = {key for key in known if (folder / key / f"{key}-json.log").exists()}
+    for container in pod_containers(pods_dir):
+        known[container.id] = container
+        on_disk.add(container.id)
     for container in engines or ():
         known.setdefault(container.id, container)
     entries = [

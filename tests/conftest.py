@@ -37,3 +37,13 @@ def containers(tmp_path: Path) -> Path:
     folder = tmp_path / "containers"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def pods(tmp_path: Path) -> Path:
+    """
+    The folder of a node's pods, empty.
+    """
+    folder = tmp_path / "pods"
+    folder.mkdir()
+    return folder

@@ -41,7 +41,7 @@ HOMES = {
     "rich": ("cli/output.py",),
     "sqlite_utils": ("spool/inspection.py",),
     "uvicorn": ("cli/web_parts/server.py",),
-    "watchdog": ("shipper/sources/json_file.py",),
+    "watchdog": ("shipper/sources/bell.py",),
 }
 """Where a library may be imported; one that is not here, nowhere."""
 

@@ -92,6 +92,7 @@ class Spool:
                 [
                     *(*SPOOL, "run", ROUTE, "--db", self.db),
                     *("--source", "files", "--containers-dir", self.containers),
+                    *("--pods-dir", self.folder / "pods"),
                 ],
                 env=clean_environment(self.port),
                 stdin=subprocess.DEVNULL,

@@ -32,6 +32,7 @@ class Case:
     max_size_bytes: int
     source: str
     containers_dir: Path
+    pods_dir: Path
     chooser: Chooser
     namer: Namer
     metadata: Metadata

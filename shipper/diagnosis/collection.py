@@ -1,7 +1,7 @@
 """
-Docker: the containers folder, the engine, and what of the containers is collected.
+The containers folder, that of pods, the engine, and what of the containers is collected.
 
-Comes in: the folder, `--source`, the agent's rules. Always holds: the one way is only called a
+Comes in: the folders, `--source`, the agent's rules. Always holds: the one way is only called a
 failure where the other does not do instead; no line of a log is read.
 """
 
@@ -17,6 +17,7 @@ from shipper.diagnosis.case import Case
 from shipper.diagnosis.finding import Finding, State, ok, skipped, warning
 from shipper.diagnosis.mounts import is_in_container, selinux_hint
 from shipper.diagnosis.waiting import within
+from shipper.pods import container_folders
 from shipper.redaction import redacted
 from shipper.roster import inspected, roster
 from shipper.sources.engine_api import Engine, default_base_url
@@ -30,7 +31,7 @@ ENGINE_S = 2.5
 @dataclass(frozen=True, slots=True)
 class _Way:
     """
-    One of the two ways to the containers: what was found, and the remedy where it is shut.
+    One of the ways to the containers: what was found, and the remedy where it is shut.
     """
 
     containers: tuple[Container, ...]
@@ -47,16 +48,25 @@ class _Way:
 
 def collection(case: Case) -> Iterator[Finding]:
     """
-    Findings `containers`, `docker`, `collection`.
+    Findings `containers`, `pods` where there are such, `docker`, `collection`.
     """
     if case.source == "none":
         yield skipped("containers", "nothing is collected with --source none")
         return
     disk = _disk(case.containers_dir) if case.source != "api" else None
+    pods = _pods(case) if case.source != "api" else None
+    if disk and not disk.is_open and pods and pods.is_open:
+        yield skipped("containers", f"{disk.found}; the pods of this node have their own")
+        yield pods.finding("pods", otherwise=State.FAILED)
+        yield skipped("docker", "the engine is not needed for pods")
+        yield _collected(case, None)
+        return
     engine = _engine(disk.containers if disk else ()) if case.source != "files" else None
     yield _disk_finding(disk, engine)
+    if pods:
+        yield pods.finding("pods", otherwise=State.FAILED)
     yield _engine_finding(case, engine, disk)
-    if any(way and way.is_open for way in (disk, engine)):
+    if any(way and way.is_open for way in (disk, pods, engine)):
         yield _collected(case, engine)
 
 
@@ -81,7 +91,7 @@ def _engine_finding(case: Case, engine: _Way | None, disk: _Way | None) -> Findi
 
 def _collected(case: Case, engine: _Way | None) -> Finding:
     engines = engine.containers if engine and engine.is_open else None
-    entries = roster(case.containers_dir, case.chooser, case.namer, engines=engines)
+    entries = roster(case.containers_dir, case.pods_dir, case.chooser, case.namer, engines=engines)
     taken = [entry for entry in entries if entry.collected]
     case.containers = len(taken)
     case.groups.update(entry.group for entry in taken)
@@ -127,6 +137,25 @@ def _where(folder: Path) -> str:
 
 def _as_root() -> str:
     return f"run as root, who alone may read there; in a container --user 0{selinux_hint()}"
+
+
+# --- pods ---------------------------------------------------------------------------------------
+
+
+def _pods(case: Case) -> _Way | None:
+    """
+    None on a host that is no node.
+    """
+    folder = case.pods_dir
+    try:
+        found = tuple(one.describe() for one in container_folders(folder) if one.files())
+    except FileNotFoundError:
+        if case.chooser.own_pod is None:
+            return None
+        return _Way((), f"{folder} is not there", "mount it: a hostPath volume, read-only")
+    except OSError as error:
+        return _Way((), f"{folder}: {error.strerror}", _as_root())
+    return _Way(found, f"{folder}: {len(found):,} containers of pods")
 
 
 # --- the engine ---------------------------------------------------------------------------------

@@ -1,27 +1,26 @@
 """
-The json-file logs of one container as one endless text, through rotation.
+The files of one log as one endless text, through rotation.
 
-Comes in: a container's folder, with ID-json.log and what was rotated away from it: .1, .2, …,
+Comes in: a shelf, where the file that is written to stands, and what was rotated away from it,
 plain or .gz. Goes out: whole lines, oldest first, and a `Place` behind them. Always holds: a file
-is known by its first record (Docker's times make it unique), as inode numbers come back at once
-and compression makes new files; the open descriptor outlives rename and removal.
+is known by its first record (its time makes it unique), as inode numbers come back at once and
+compression makes new files; the open descriptor outlives rename and removal.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import re
 import threading
 import zlib
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO, Protocol, cast
 
 from isal import igzip, igzip_lib
 
-__all__ = ["ContainerFiles", "Place"]
+__all__ = ["ContainerFiles", "LogFile", "Place", "Shelf"]
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +28,7 @@ READ_BYTES = 1_000_000
 """How much of one file is read at a time; less than the longest message, so one fits."""
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
-"""Docker's records are under 100 KB (16,384 bytes, escaped); what is longer than this is damage."""
+"""Records are under 100 KB (16,384 bytes, escaped); what is longer than this is damage."""
 
 MAX_NEWER_FILES = 8
 """So many files are held behind the one that is read, when the engine rotates faster than that."""
@@ -53,16 +52,40 @@ class Place:
     offset: int
 
 
+class Shelf(Protocol):
+    """
+    Where the files of one log stand, and what they are called there.
+    """
+
+    live: Path
+    """The file that is written to."""
+
+    def paths(self) -> list[Path]:
+        """
+        All files that are there, oldest first.
+        """
+
+    def open(self, path: Path) -> BinaryIO:
+        """
+        One of them, unbuffered. Raises OSError.
+        """
+
+    def is_gone(self) -> bool:
+        """
+        Whether the log was removed, and no more of it will come.
+        """
+
+
 class LogFile:
     """
     One open file, plain or compressed, read from `offset` on.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, file: BinaryIO) -> None:
         self.path = path
         self.offset = 0
         self.torn_bytes = 0
-        self._file = cast(BinaryIO, path.open("rb", buffering=0))
+        self._file = file
         status = os.fstat(self._file.fileno())
         self.identity = (status.st_dev, status.st_ino)
         self._text = cast(BinaryIO, igzip.IGzipFile(fileobj=self._file)) if _is_gz(path) else None
@@ -185,9 +208,8 @@ class ContainerFiles:
     truncated; `torn` counts records that were cut off at the end of a file.
     """
 
-    def __init__(self, folder: Path, *, place: Place | None = None) -> None:
-        self.folder = folder
-        self.live = folder / f"{folder.name}-json.log"
+    def __init__(self, shelf: Shelf, *, place: Place | None = None) -> None:
+        self.shelf = shelf
         self.lost = 0
         self.torn = 0
         self.place = place
@@ -279,12 +301,6 @@ class ContainerFiles:
         self.close()
         self.place = Place(place.head, place.offset - (len(lines) - start - 1))
 
-    def is_gone(self) -> bool:
-        """
-        Whether Docker has removed the container, folder and all.
-        """
-        return not self.folder.exists() and self.folder.parent.exists()
-
     def _start_over(self, file: LogFile) -> None:
         log.warning("%s was truncated; reading it from its start", file.path)
         self.lost += 1
@@ -292,10 +308,15 @@ class ContainerFiles:
 
     def _is_rotated(self, file: LogFile) -> bool:
         try:
-            status = self.live.stat()
+            return _identity(self.shelf.live) != file.identity
+        except OSError:  # between rename and creation, or removed
+            return self._is_older(file)
+
+    def _is_older(self, file: LogFile) -> bool:
+        try:
+            return any(_identity(path) != file.identity for path in self.shelf.paths()[-1:])
         except OSError:
-            return False  # between rename and creation, or removed
-        return (status.st_dev, status.st_ino) != file.identity
+            return False
 
     def _go_on(self, file: LogFile) -> bool:
         """
@@ -339,7 +360,7 @@ class ContainerFiles:
             if file.head == place.head and (_is_gz(file.path) or place.offset <= file.size()):
                 file.seek(place.offset)
                 return _keep(files, index)
-        log.warning("%s: what was read last is gone; lines behind it may be lost", self.live)
+        log.warning("%s: what was read last is gone; lines behind it may be lost", self.shelf.live)
         self.lost += 1
         return _keep(files, 0)
 
@@ -348,30 +369,17 @@ class ContainerFiles:
         All files, oldest first, opened while no rotation moved their names.
         """
         for _ in range(100):
-            paths = self._paths()
+            paths = self.shelf.paths()
             files: list[LogFile] = []
             try:
-                files.extend(LogFile(path) for path in paths)
-                if [_identity(path) for path in self._paths()] == [f.identity for f in files]:
+                files.extend(LogFile(path, self.shelf.open(path)) for path in paths)
+                if [_identity(path) for path in self.shelf.paths()] == [f.identity for f in files]:
                     return files
             except OSError:
                 pass
             for file in files:
                 file.close()
         return []
-
-    def _paths(self) -> list[Path]:
-        pattern = re.compile(re.escape(self.live.name) + r"(?:\.(\d{1,6}))?(\.gz)?")
-        found: dict[int, Path] = {}
-        try:
-            names = sorted((path.name for path in self.folder.iterdir()), reverse=True)
-        except OSError:
-            return []
-        for name in names:  # a plain file comes after its .gz, and is the complete one
-            match = pattern.fullmatch(name)
-            if match and (match[1] or not match[2]):
-                found[int(match[1] or 0)] = self.folder / name
-        return [found[number] for number in sorted(found, reverse=True)]
 
 
 def _keep(files: list[LogFile], wanted: int) -> LogFile | None:
@@ -390,4 +398,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _is_gz(path: Path) -> bool:
+    """
+    Whether a file was compressed when it was rotated away.
+    """
     return path.suffix == ".gz"

@@ -54,15 +54,16 @@ class Intake:
         target = self.namer.target(container)
         return self.store.stream_id(target.group, target.stream)
 
-    def joiner(self, container: Container) -> Joiner:
+    def joiner(self, container: Container, kind: type[Joiner] = Joiner) -> Joiner:
         """
-        What makes events of a container's lines.
+        What makes events of a container's lines, which have the form that `kind` reads.
         """
-        source_ids = {name: self.store.source_id(f"{container.id[:12]}/{name}") for name in STREAMS}
+        label = container.short_id
+        source_ids = {name: self.store.source_id(f"{label}/{name}") for name in STREAMS}
         wanted = self.chooser.route.filter_sources
         rule = self.multiline
         applies = rule and rule.applies(container.env.get("LOGSPOUT_MULTILINE", ""))
-        return Joiner(
+        return kind(
             self.stream_id(container),
             source_ids,
             keep_blank=self.keep_blank,

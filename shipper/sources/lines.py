@@ -25,7 +25,7 @@ from shipper.batch import MAX_MESSAGE_BYTES
 from shipper.sources.multiline import Multiline
 from spool.store import Event
 
-__all__ = ["Joiner", "Open", "split_message"]
+__all__ = ["MAX_KNOWN_TIMES", "Joiner", "Open", "known_times", "split_message"]
 
 
 class Record(msgspec.Struct, gc=False):
@@ -103,7 +103,8 @@ class _Times(dict[str, int]):
 
 _seconds = _Seconds()
 _milliseconds = _Milliseconds()
-_times = _Times()
+known_times = _Times()
+"""Raises ValueError for what is no time."""
 
 
 @dataclass(slots=True)
@@ -141,9 +142,12 @@ class Joiner:
         """
         The events that end in `data`, which is one or more whole lines.
         """
-        return self._chosen(self._read_lines(data))
+        return self._chosen(self.read_all(data))
 
-    def _read_lines(self, data: bytes) -> list[Event]:
+    def read_all(self, data: bytes) -> list[Event]:
+        """
+        The same, of both streams and line by line.
+        """
         if not self.open:
             try:
                 return self._read_plain(data)
@@ -212,7 +216,7 @@ class Joiner:
         """
         records = RECORDS.decode(b"[%b]" % data[:-1].replace(b"\n", b","))
         stream_id, source_ids = self.stream_id, self.source_ids
-        times = _times
+        times = known_times
         events = [
             (stream_id, times[record.time[:23]], source_ids[record.stream], log[:-1])
             for record in records
@@ -221,7 +225,7 @@ class Joiner:
         blank = 0
         if len(events) < len(records) and not self.keep_blank:
             blank = sum(record.log == "\n" for record in records)
-        if len(events) + blank < len(records) or self._has_long(data, events):
+        if len(events) + blank < len(records) or self.has_long(data, events):
             raise ValueError("partial or very long messages among them")
         if not data.count(b"\n") == len(records) == data.count(b"\n" + RECORD_START) + 1:
             raise ValueError("lines that are no records by themselves")
@@ -232,7 +236,7 @@ class Joiner:
         """
         The fast way, for records that are each a whole, non-empty message.
         """
-        stream_id, source_ids, times = self.stream_id, self.source_ids, _times
+        stream_id, source_ids, times = self.stream_id, self.source_ids, known_times
         short = min(PART_BYTES, self.max_bytes // MAX_CHARACTER_BYTES)
         events = [
             (stream_id, times[time[:23]], source_ids[stream], text[:-1])
@@ -243,7 +247,7 @@ class Joiner:
             raise ValueError("partial, blank or very long messages among them")
         return events
 
-    def _has_long(self, data: bytes, events: list[Event]) -> bool:
+    def has_long(self, data: bytes, events: list[Event]) -> bool:
         """
         Whether a message may be longer than an event; no record is longer than all of them.
         """
@@ -270,12 +274,19 @@ class Joiner:
         begun = self.open.get(stream)
         if begun and begun.time != time:  # a new message: the open one ended without a newline
             yield from self._close(stream)
-            begun = None
+        yield from self.add_part(stream, time, text, is_last=text is not log)
+
+    def add_part(self, stream: str, time: str, text: str, *, is_last: bool) -> Iterator[Event]:
+        """
+        A part more of the message that is open in `stream`, or the first one of the next; what can
+        be told of it now.
+        """
+        begun = self.open.get(stream)
         if begun:
             begun.text += text
         else:
             begun = self.open[stream] = Open(time, text)
-        if text is not log:
+        if is_last:
             yield from self._close(stream)
         elif len(begun.text) > self.max_bytes:
             *full, begun.text = split_message(begun.text, self.max_bytes)
@@ -292,7 +303,7 @@ class Joiner:
         return [self._event(stream, message.time, text) for text in texts]
 
     def _event(self, stream: str, time: str, text: str) -> Event:
-        return (self.stream_id, _times[time[:23]], self.source_ids[stream], text)
+        return (self.stream_id, known_times[time[:23]], self.source_ids[stream], text)
 
     def position(self) -> dict[str, Any]:
         """

@@ -22,6 +22,7 @@ from functools import lru_cache
 from typing import Protocol
 
 __all__ = [
+    "ONE_FOR_EACH_BYTE",
     "PART_BYTES",
     "Cut",
     "FrameParser",
@@ -31,6 +32,7 @@ __all__ = [
     "ends_message",
     "frames_end",
     "joinable",
+    "to_utc",
 ]
 
 Record = tuple[str, bytes, bytes]
@@ -275,12 +277,15 @@ def _record(stream: str, payload: bytes) -> Record | None:
     if stamp[3] == b"Z":
         return (stream, payload[:UTC_BYTES], text)
     try:
-        return (stream, _to_utc(stamp[1] + stamp[3]) + stamp[2] + b"Z", text)
+        return (stream, to_utc(stamp[1] + stamp[3]) + stamp[2] + b"Z", text)
     except (ValueError, OverflowError):
         return None
 
 
 @lru_cache(maxsize=256)
-def _to_utc(moment: bytes) -> bytes:
+def to_utc(moment: bytes) -> bytes:
+    """
+    `2026-11-22T12:08:31+01:00` as UTC, without the zone. Raises ValueError, OverflowError.
+    """
     local = datetime.strptime(moment.decode(), "%Y-%m-%dT%H:%M:%S%z")
     return local.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S").encode()

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from shipper.sources.docker_logs import DockerLog
 from shipper.sources.files import ContainerFiles
 from shipper.sources.lines import Joiner
 
@@ -87,14 +88,15 @@ def read_in(folder: Path, pieces: list[bytes]) -> tuple[list[tuple], Joiner]:
     The events of a log that grows by these pieces, each read when it is there; and the joiner.
     """
     reader = joiner()
-    files = ContainerFiles(folder)
-    files.live.write_bytes(b"")
+    shelf = DockerLog(folder)
+    files = ContainerFiles(shelf)
+    shelf.live.write_bytes(b"")
     events = []
     written = b""
     seen = 0
     try:
         for piece in [*pieces, b""]:
-            with files.live.open("ab") as log:
+            with shelf.live.open("ab") as log:
                 log.write(piece)
             written += piece
             for _ in range(len(written) + 2):

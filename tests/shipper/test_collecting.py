@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shipper import collecting
-from shipper.collecting import Chooser, own_container_id, path_match
+from shipper.collecting import Chooser, own_container_id, own_pod_uid, path_match
 from shipper.containers import Container
 from shipper.route import Route
 
@@ -164,4 +164,30 @@ def test_outside_of_docker_there_is_no_own_container(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(collecting, "MOUNTINFO", tmp_path / "missing")
+    assert own_container_id() is None
+
+
+POD_MOUNTS = """\
+600 500 0:50 / / rw - overlay overlay rw
+601 600 254:0 /log/pods /var/log/pods ro - ext4 /dev/vda rw
+{line}
+"""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "602 600 254:0 /var/lib/kubelet/pods/{own}/etc-hosts /etc/hosts rw - ext4 /dev/vda rw",
+        "602 600 254:9 /pods/{own}/etc-hosts /etc/hosts rw - xfs /dev/vdb rw",
+        "602 600 254:0 /var/lib/kubelet/pods/{own}/containers/spool/1a2b /dev/termination-log rw -",
+    ],
+)
+def test_the_agent_knows_its_own_pod_by_what_the_kubelet_mounts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    mountinfo = tmp_path / "mountinfo"
+    own = "0f5e1c1c-8f0e-4c6b-9d5e-3c1a6f1f0a11"
+    mountinfo.write_text(POD_MOUNTS.format(line=line.format(own=own)))
+    monkeypatch.setattr(collecting, "MOUNTINFO", mountinfo)
+    assert own_pod_uid() == own
     assert own_container_id() is None

@@ -165,8 +165,16 @@ def test_the_host_is_the_one_whose_hostname_is_mounted(
 ) -> None:
     mounted = tmp_path / "host_hostname"
     monkeypatch.setattr(naming, "HOST_HOSTNAME", mounted)
-    assert host_name() == socket.gethostname()
+    assert host_name({}) == socket.gethostname()
     mounted.write_text("real-host\n")
-    assert host_name() == "real-host"
+    assert host_name({}) == "real-host"
     mounted.write_text("\n")
-    assert host_name() == socket.gethostname()
+    assert host_name({}) == socket.gethostname()
+
+
+def test_in_a_pod_the_host_is_the_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mounted = tmp_path / "host_hostname"
+    mounted.write_text("real-host\n")
+    monkeypatch.setattr(naming, "HOST_HOSTNAME", mounted)
+    assert host_name({"SPOOL_NODE_NAME": "node-7"}) == "node-7"
+    assert host_name({"SPOOL_NODE_NAME": " "}) == "real-host"

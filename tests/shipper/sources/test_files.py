@@ -20,6 +20,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from shipper.sources.docker_logs import DockerLog
 from shipper.sources.files import HEAD_BYTES, MAX_LINE_BYTES, ContainerFiles, LogFile, Place
 
 ID = "75a84a0d3b71"
@@ -103,7 +104,7 @@ class Reader:
 
     def __init__(self, folder):
         self.folder = folder
-        self.files = ContainerFiles(folder)
+        self.files = ContainerFiles(DockerLog(folder))
         self.lines = []
 
     def read(self):
@@ -123,11 +124,13 @@ class Reader:
         """
         place = self.files.place
         self.files.close()
-        self.files = ContainerFiles(self.folder, place=place and Place(place.head, place.offset))
+        self.files = ContainerFiles(
+            DockerLog(self.folder), place=place and Place(place.head, place.offset)
+        )
 
 
 def head_of(path):
-    file = LogFile(path)
+    file = LogFile(path, path.open("rb", buffering=0))
     file.close()
     return file.head
 
@@ -187,7 +190,7 @@ def test_the_first_lines_of_an_empty_file_are_read_once(engine):
     """
     They may come between a look at the file and the reading of it.
     """
-    file = LogFile(engine.live)
+    file = LogFile(engine.live, engine.live.open("rb", buffering=0))
     assert not file.was_replaced()
     engine.write(2)
     assert file.read_lines().count(b"\n") == 2
@@ -216,7 +219,7 @@ def test_a_new_file_is_read_once_while_it_is_written_to(containers):
                 file.write(first)
                 file.write(last)
 
-        files = ContainerFiles(folder)
+        files = ContainerFiles(DockerLog(folder))
         writer = threading.Thread(target=write)
         writer.start()
         found = b""
@@ -260,9 +263,9 @@ def test_a_removed_container_is_read_to_its_end(engine, reader):
     engine.write()
     assert reader.files.hold()
     engine.write(3)
-    assert not reader.files.is_gone()
+    assert not DockerLog(engine.folder).is_gone()
     engine.remove()
-    assert reader.files.is_gone()
+    assert DockerLog(engine.folder).is_gone()
     assert reader.drain() == engine.written
 
 
@@ -478,7 +481,7 @@ def test_a_place_in_a_compressed_file_is_found(engine, reader):
     engine.rotate()
     engine.write()
     engine.compress()
-    reader.files = ContainerFiles(engine.folder, place=place)
+    reader.files = ContainerFiles(DockerLog(engine.folder), place=place)
     assert reader.drain() == engine.written[3:]
     assert reader.files.lost == 0
 
@@ -522,7 +525,9 @@ def test_a_damaged_compressed_file_does_not_stop_the_reading(
     path = engine.path(1, ".gz")
     path.write_bytes(damage(path.read_bytes()))
     engine.write(3)
-    reader.files = ContainerFiles(engine.folder, place=place if is_place_inside else None)
+    reader.files = ContainerFiles(
+        DockerLog(engine.folder), place=place if is_place_inside else None
+    )
     lines = reader.drain()
     assert lines[-3:] == engine.written[-3:]
     assert lines[:-3] == engine.written[is_place_inside * 90 :][: len(lines) - 3]

@@ -9,79 +9,38 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from agent import LogWriter, wait_until
+from following import descriptors_below, follow, following, make_intake, skipped
+from following import stored as messages
 
-from shipper.capture import capture
-from shipper.collecting import Chooser
-from shipper.naming import Namer
-from shipper.route import Route
-from shipper.sources import json_file
-from shipper.sources.intake import Intake
-from shipper.sources.json_file import JsonFileSource
+from shipper.sources import bell, file_source
+from shipper.sources.docker_logs import JsonFileSource
 from shipper.sources.reading import Reading
-from shipper.trouble import Trouble
 from spool.store import Store
 
 WEB, WORKER = "a" * 64, "b" * 64
 
 
 def source_of(containers: Path, store: Store) -> JsonFileSource:
-    namer = Namer("host", "{{.Name}}", "host", instance_id=str, region=str)
-    return JsonFileSource(
-        containers, Intake(store, Chooser(Route(), "files", containers, None), namer)
-    )
-
-
-def quietly() -> dict[str, Any]:
-    """
-    What nobody here listens to.
-    """
-    trouble = Trouble(logging.getLogger(), begins="%s", ends="over")
-    return {"trouble": trouble, "on_stored": lambda: None}
+    return JsonFileSource(containers, make_intake(store, containers))
 
 
 def read_once(containers: Path, store: Store) -> None:
-    """
-    Store all that is there.
-    """
-    source = source_of(containers, store)
-    capture(source, store, threading.Event(), once=True, **quietly())
+    follow(source_of(containers, store), store)
 
 
-@contextmanager
-def reading(containers: Path, store: Store) -> Iterator[threading.Event]:
-    """
-    A source that runs; the event stops it.
-    """
-    source, stop = source_of(containers, store), threading.Event()
-    thread = threading.Thread(target=capture, args=[source, store, stop], kwargs=quietly())
-    thread.start()
-    try:
-        yield stop
-    finally:
-        stop.set()
-        source.wake()
-        thread.join(10)
-        assert not thread.is_alive()
+def reading(containers: Path, store: Store) -> AbstractContextManager[threading.Event]:
+    return following(source_of(containers, store), store)
 
 
 def stored(store: Store, stream: str = "web") -> list[str]:
-    with store.reading() as db:
-        rows = db.execute(
-            "SELECT message FROM events WHERE log_stream = ? ORDER BY id", (stream,)
-        ).fetchall()
-    return [row[0] for row in rows]
-
-
-def skipped(store: Store) -> dict[str, int]:
-    with store.reading() as db:
-        return dict(db.execute("SELECT reason, count FROM skipped").fetchall())
+    return messages(store, stream)
 
 
 def test_what_was_read_is_not_read_again(store: Store, containers: Path) -> None:
@@ -143,7 +102,7 @@ def test_large_files_are_read_in_readings_of_bounded_size(store: Store, containe
         for given in source_of(containers, store).readings(threading.Event(), once=True)
     ]
     assert sum(sizes) == 4 * 3_000 * 1_000
-    assert max(sizes) <= json_file.READING_BYTES + 2_000_000
+    assert max(sizes) <= file_source.READING_BYTES + 2_000_000
 
 
 def test_files_that_were_rotated_away_and_compressed_are_read_in_order(
@@ -246,26 +205,22 @@ def test_a_removed_container_keeps_its_stream_to_the_last_line(
 
 
 def test_no_descriptor_is_left_of_containers_that_are_gone(store: Store, containers: Path) -> None:
-    def held() -> int:
-        links = [path for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
-        return sum("-json.log" in str(path.readlink()) for path in links)
-
     writers = [LogWriter(containers, f"{number:064x}", f"c{number}") for number in range(20)]
     with reading(containers, store):
         for writer in writers:
             writer.write("one")
         wait_until(lambda: all(stored(store, writer.name) for writer in writers))
-        assert held() == 20
+        assert descriptors_below(containers) == 20
         for writer in writers:
             writer.remove()
-        wait_until(lambda: held() == 0)
+        wait_until(lambda: descriptors_below(containers) == 0)
 
 
 def test_after_a_quiet_time_a_line_rings(
     store: Store, containers: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(json_file, "QUIET_S", 0.3)
-    monkeypatch.setattr(json_file, "RESCAN_S", 3600)
+    monkeypatch.setattr(file_source, "QUIET_S", 0.3)
+    monkeypatch.setattr(file_source, "RESCAN_S", 3600)
     web = LogWriter(containers, WEB, "web")
     web.write("one")
     with reading(containers, store):
@@ -298,8 +253,8 @@ def test_without_inotify_watches_it_looks_instead(
         def schedule(self, *_: Any, **__: Any) -> None:
             raise OSError(28, "inotify watch limit reached")
 
-    monkeypatch.setattr(json_file, "Observer", NoObserver)
-    monkeypatch.setattr(json_file, "QUIET_S", 0.2)
+    monkeypatch.setattr(bell, "Observer", NoObserver)
+    monkeypatch.setattr(file_source, "QUIET_S", 0.2)
     web = LogWriter(containers, WEB, "web")
     with reading(containers, store):
         time.sleep(0.4)

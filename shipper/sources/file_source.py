@@ -1,54 +1,45 @@
 """
-Source: Docker's json-file logs, read where the engine writes them.
+Source: logs that an engine writes to files of its own, followed from the folder they are in.
 
-Comes in: a folder such as /var/lib/docker/containers. Goes out: readings, each the events of some
-containers and their positions behind them. Always holds: an event is in one reading, the reading
-after which its container's position is past it.
+Comes in: a folder, and what the logs in it are (docker_logs.py, pod_logs.py). Goes out: readings,
+each the events of some logs and their positions behind them. Always holds: an event is in one
+reading, the reading after which its log's position is past it.
 
-watchdog rings when something happens while all is quiet. As long as lines keep coming it is not
-asked for each of them: the files are looked at every POLL_S, which costs the same however many
-lines there are. A slow re-scan stands behind both, for what a full inotify queue swallowed.
+A slow re-scan stands behind the bell, for what a full inotify queue swallowed.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import threading
-from collections.abc import Callable, Generator, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Hashable, Iterable, Iterator
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Protocol
 
 from msgspec import json
-from watchdog.events import (
-    DirCreatedEvent,
-    FileModifiedEvent,
-    FileOpenedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
-from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver
 
-from shipper.containers import Container, read_container
-from shipper.sources.files import READ_BYTES, ContainerFiles, Place
+from shipper.containers import Container
+from shipper.sources.bell import POLL_S, Bell
+from shipper.sources.files import READ_BYTES, ContainerFiles, Place, Shelf
 from shipper.sources.intake import Intake
 from shipper.sources.lines import Joiner
 from shipper.sources.reading import Reading
 from spool.store import Chunk
 
-__all__ = ["JsonFileSource"]
+__all__ = ["FileSource", "Log"]
 
 log = logging.getLogger(__name__)
-
-POLL_S = 0.1
-"""Between two looks at the files while lines come; also how long commits are grouped."""
 
 MIN_POLL_S = 0.02
 """However often it rings: new files are not waited for, nor looked at in a tight loop."""
 
 QUIET_S = 5.0
 """After so long without a line the source waits to be woken."""
+
+ABSENT_S = 1.0
+"""Between two looks for a folder that is not there."""
 
 RESCAN_S = 10.0
 READING_BYTES = 4_000_000
@@ -64,19 +55,52 @@ SCAN_ON_S = 2.0
 """So long after a file was opened the folders are looked at each time."""
 
 
-class JsonFileSource:
+class Log(Shelf, Protocol):
     """
-    Every container under `folder` that has a json-file log and that `intake` takes from files.
+    One log: its files, and who writes it.
+    """
+
+    key: str
+    """Of its checkpoint."""
+
+    title: str
+    """What it is called in the agent's own log."""
+
+    def container(self) -> Container:
+        """
+        Who writes it, as far as is known now.
+        """
+
+    def version(self) -> Hashable:
+        """
+        Something that differs where `container` has changed.
+        """
+
+    def joiner(self, intake: Intake, container: Container) -> Joiner:
+        """
+        What makes events of its lines.
+        """
+
+
+class FileSource(ABC):
+    """
+    Every log under `folder` that `intake` takes from files.
     """
 
     def __init__(self, folder: Path, intake: Intake) -> None:
-        self._folder = folder
+        self.folder = folder
         self._intake = intake
         self._is_first_scan = True
         self._unlisted: int | None = None  # why the folder cannot be, as it was told
         self._scan_until_s = 0.0
-        self._logs: dict[str, _ContainerLog] = {}
-        self._bell = _Bell(folder, on_open=self._hold_newer)
+        self._logs: dict[str, _Followed] = {}
+        self._bell = Bell(folder, on_open=self._hold_newer)
+
+    @abstractmethod
+    def logs(self) -> Iterable[Log]:
+        """
+        Those that there are now. Raises OSError where the folder cannot be listed.
+        """
 
     def readings(self, stop: threading.Event, *, once: bool = False) -> Iterator[Reading]:
         """
@@ -115,6 +139,8 @@ class JsonFileSource:
             self._bell.wait(begun_s + POLL_S - monotonic())
         elif self._bell.is_armed():
             self._bell.wait(RESCAN_S)
+        elif not self._bell.has_folder():
+            self._bell.wait(ABSENT_S)
         elif not self._bell.arm():
             self._bell.wait(POLL_S)
         # freshly armed, it does not wait: a line may have come just before
@@ -131,51 +157,50 @@ class JsonFileSource:
 
     def _scan(self) -> None:
         """
-        Hold the files of new containers; learn of renames and ends.
+        Hold the files of new logs; learn of renames and ends.
         """
         try:
-            folders = [path for path in self._folder.iterdir() if path.is_dir()]
+            new = [one for one in self.logs() if str(one.live) not in self._logs]
         except OSError as error:
             if error.errno != self._unlisted:
-                log.debug("cannot list %s: %s", self._folder, error.strerror)
+                log.debug("cannot list %s: %s", self.folder, error.strerror)
             self._unlisted = error.errno
             return
         self._unlisted = None
-        new = [folder for folder in folders if folder.name not in self._logs]
-        for container_log in list(self._logs.values()):
-            container_log.refresh()
+        for followed in list(self._logs.values()):
+            followed.refresh()
         if new:
             with self._intake.store.transaction():  # one for the names of all of them
                 self._begin(new)
         self._is_first_scan = False
 
-    def _begin(self, folders: list[Path]) -> None:
-        for folder in folders:
-            container_log = _ContainerLog(folder, self._intake, is_older=self._is_first_scan)
-            container_log.refresh()
-            self._logs[folder.name] = container_log
+    def _begin(self, logs: list[Log]) -> None:
+        for one in logs:
+            followed = _Followed(one, self._intake, is_older=self._is_first_scan)
+            followed.refresh()
+            self._logs[str(one.live)] = followed
 
     def _hold_newer(self, path: str) -> None:
         """
         A log file was opened, maybe as the first one was rotated away. Called by watchdog.
         """
-        container_log = self._logs.get(Path(path).parent.name)
-        if container_log and path.endswith("-json.log"):
-            container_log.files.hold_newer()
+        followed = self._logs.get(path)
+        if followed:
+            followed.files.hold_newer()
 
     def _read_all(self, *, once: bool) -> Generator[Reading, None, int]:
         """
-        One turn for each container, or several up to a full reading. Returns the most bytes of
-        lines that one of them had in the last.
+        One turn for each log, or several up to a full reading. Returns the most bytes of lines that
+        one of them had in the last.
         """
         reading = Reading()
         while True:
             most_bytes = 0
-            for key, container_log in list(self._logs.items()):
-                if size := container_log.read_into(reading, once=once):
+            for key, followed in list(self._logs.items()):
+                if size := followed.read_into(reading, once=once):
                     most_bytes = max(most_bytes, size)
-                elif container_log.files.is_gone():
-                    container_log.finish_into(reading)
+                elif followed.log.is_gone():
+                    followed.finish_into(reading)
                     self._logs.pop(key).files.close()
                 if reading.bytes >= READING_BYTES:
                     yield reading
@@ -188,45 +213,40 @@ class JsonFileSource:
 
     def _close(self) -> None:
         self._bell.close()
-        for container_log in self._logs.values():
-            container_log.files.close()
+        for followed in self._logs.values():
+            followed.files.close()
         self._logs.clear()
 
 
-class _ContainerLog:
+class _Followed:
     """
-    One container: who it is, its files, and the joining of their lines.
+    One log: who writes it, its files, and the joining of their lines.
     """
 
-    def __init__(self, folder: Path, intake: Intake, *, is_older: bool) -> None:
-        self.key = f"json-file:{folder.name}"
-        self._folder = folder
+    def __init__(self, followed: Log, intake: Intake, *, is_older: bool) -> None:
+        self.log = followed
         self._intake = intake
-        self._config_seen: tuple[int, int] | None = None
+        self._version_seen: Hashable = None
         self._joiner: Joiner | None = None
         self._running = True
         self._last_line_s = monotonic()
         self._has_told_damage = False
         self._why_not: str | None = None
-        saved = json.decode(intake.store.checkpoint(self.key) or "null")
+        saved = json.decode(intake.store.checkpoint(followed.key) or "null")
         self._resume = saved["open"] if saved else {}
         self._is_first_sight = is_older and not saved
-        self.files = ContainerFiles(folder, place=Place(*saved["place"]) if saved else None)
+        self.files = ContainerFiles(followed, place=Place(*saved["place"]) if saved else None)
 
     def refresh(self) -> None:
         """
-        Read the configuration where it is new or changed, and hold the file.
+        Ask who writes it where that is new or changed, and hold the file.
         """
         if not self.files.hold():
             return
-        try:
-            status = (self._folder / "config.v2.json").stat()
-            seen = (status.st_ino, status.st_mtime_ns)
-        except OSError:
-            seen = (0, 0)
-        if seen != self._config_seen:
-            self._config_seen = seen
-            self._configure(read_container(self._folder))
+        version = self.log.version()
+        if version != self._version_seen:
+            self._version_seen = version
+            self._configure(self.log.container())
 
     def _configure(self, container: Container) -> None:
         if self._joiner and container.problem:
@@ -244,7 +264,7 @@ class _ContainerLog:
     def _begin(self, container: Container) -> None:
         if container.problem:
             log.warning("container %.12s: %s; its id is its name", container.id, container.problem)
-        self._joiner = self._intake.joiner(container)
+        self._joiner = self.log.joiner(self._intake, container)
         self._joiner.resume(self._resume)
         if self._is_first_sight and not self._intake.backlog:
             self.files.skip_all_but(0)
@@ -286,127 +306,13 @@ class _ContainerLog:
             reading.chunks.append(chunk)
         if self.files.place:
             place = self.files.place
-            reading.checkpoints[self.key] = json.encode(
+            reading.checkpoints[self.log.key] = json.encode(
                 {"place": [place.head, place.offset], "open": joiner.position()}
             ).decode()
         if joiner.damaged and not self._has_told_damage:
             self._has_told_damage = True
-            log.warning("damaged records in %s are left out", self.files.live.name)
+            log.warning("damaged records in %s are left out", self.log.title)
         reading.skip("blank lines", joiner.blank)
         reading.skip("damaged records", joiner.damaged + self.files.torn)
         reading.skip("files rotated away or truncated unread", self.files.lost)
         joiner.blank = joiner.damaged = self.files.torn = self.files.lost = 0
-
-
-class _Bell(FileSystemEventHandler):
-    """
-    Rings when a file under a folder is opened (a new one always is) or, while armed, is written to.
-    A new folder rings too: what was opened in it before it was watched does not.
-
-    Where the system has no more inotify watches to give it never arms, and the files are looked
-    at as often as when lines come.
-    """
-
-    def __init__(self, folder: Path, *, on_open: Callable[[str], None]) -> None:
-        self._folder = folder
-        self._on_open = on_open
-        self._rung = threading.Event()
-        self._new_file = False
-        self._written = False
-        self._openings: BaseObserver | None = None
-        self._writes: BaseObserver | None = None
-        self._failed = False
-
-    def dispatch(self, event: FileSystemEvent) -> None:
-        """
-        Called by watchdog.
-        """
-        if isinstance(event, FileOpenedEvent | DirCreatedEvent):
-            self._new_file = True
-            self._on_open(os.fsdecode(event.src_path))
-        else:
-            self._written = True
-        self.ring()
-
-    def ring(self) -> None:
-        """
-        End the present wait, or the next one.
-        """
-        self._rung.set()
-
-    def is_new_file(self) -> bool:
-        """
-        Whether a file was opened since this was last asked; always, where that cannot be known.
-        """
-        if self._openings is None:
-            self._openings = self._observe(FileOpenedEvent, DirCreatedEvent)
-            return True
-        seen, self._new_file = self._new_file, False
-        return seen
-
-    def is_written(self) -> bool:
-        """
-        Whether a file was written to while armed, since this was last asked.
-        """
-        seen, self._written = self._written, False
-        return seen
-
-    def is_armed(self) -> bool:
-        """
-        Whether a write rings.
-        """
-        return self._writes is not None
-
-    def arm(self) -> bool:
-        """
-        Ring at the next write; False where that cannot be had.
-        """
-        if self._writes is None:
-            self._writes = self._observe(FileModifiedEvent)
-        return self._writes is not None
-
-    def disarm(self) -> None:
-        """
-        Let writes pass.
-        """
-        _stop(self._writes)
-        self._writes = None
-
-    def wait(self, timeout_s: float) -> None:
-        """
-        Until it rings, or for `timeout_s`.
-        """
-        self._rung.wait(max(0.0, timeout_s))
-        self._rung.clear()
-
-    def close(self) -> None:
-        """
-        Watch no more.
-        """
-        self.disarm()
-        _stop(self._openings)
-        self._openings = None
-
-    def _observe(self, *kinds: type[FileSystemEvent]) -> BaseObserver | None:
-        if self._failed or not self._folder.is_dir():
-            return None
-        observer = Observer()
-        try:
-            observer.schedule(self, str(self._folder), recursive=True, event_filter=[*kinds])
-            observer.start()
-        except OSError as error:
-            self._failed = True
-            log.warning(
-                "cannot watch %s (%s); looking at the files every %g s instead",
-                self._folder,
-                error.strerror,
-                POLL_S,
-            )
-            return None
-        return observer
-
-
-def _stop(observer: BaseObserver | None) -> None:
-    if observer is not None:
-        observer.stop()
-        observer.join()
