@@ -31,6 +31,7 @@ GO_ON = ("run", "top", "web")
 NEED_MORE = {
     "demo": "test_demo.py runs it",
     "doctor": "test_doctor.py runs it",
+    "unit": "test_unit.py runs it, and not on this very system",
     "completion": "redirected into folders of the system",
 }
 
