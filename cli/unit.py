@@ -19,6 +19,7 @@ from pathlib import Path
 import click
 
 from cli.errors import Failure, WrongUsage
+from shipper.route import parse_route
 
 __all__ = ["command"]
 
@@ -27,6 +28,7 @@ PARTS = files("cli") / "unit_parts"
 UNIT = Path("etc/systemd/system/spool.service")
 SETTINGS = Path("etc/spool/spool.env")
 
+MARK = "#ROUTE_URIS="
 AS_SHIPPED = "/usr/local/bin/spool"
 
 PRIVATE = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 - to refuse them
@@ -39,6 +41,7 @@ HOW_TO = (
 
 
 @click.command(name="unit")
+@click.argument("route", required=False)
 @click.option("--db", expose_value=False, help="As everywhere; here it is not read.")
 @click.option(
     "--install",
@@ -51,27 +54,34 @@ HOW_TO = (
     default=Path("/"),
     help="With --install: into the system below this folder, an image say; nothing is started.",
 )
-def command(*, install: bool, root: Path) -> None:
+def command(*, route: str | None, install: bool, root: Path) -> None:
     """
     Print a systemd service that runs this very spool, or install it.
+
+    With --install ROUTE is the first setting in /etc/spool/spool.env; on EC2 none is needed.
+    Settings that are there are left as they are.
 
     \b
     Examples:
       spool unit
-      sudo spool unit --install
+      sudo spool unit --install cloudwatch://us-east-1
       spool unit > spool.service && systemd-analyze security --offline=true spool.service
     """
     program = _program()
     text = PARTS.joinpath("spool.service").read_text().replace(AS_SHIPPED, str(program))
     if not install:
+        if route:
+            raise WrongUsage("a route goes with --install, into the settings of the service")
         click.echo(text, nl=False)
         return
     _check_reachable(program)
+    _settle(root / SETTINGS, route)
     _write(root / UNIT, text, mode=0o644)
-    if not (root / SETTINGS).exists():
-        _write(root / SETTINGS, PARTS.joinpath("spool.env").read_text(), mode=0o600)
-    _start(root)
+    _enable(root)
     click.echo(f"{root / UNIT} is enabled; settings are in {root / SETTINGS}")
+    if root == Path("/"):
+        _systemctl("daemon-reload")
+        _systemctl("restart", "spool.service")
 
 
 def _program() -> Path:
@@ -92,6 +102,21 @@ def _check_reachable(program: Path) -> None:
             raise WrongUsage(f"{path}: closed to the service, as homes are; {HOW_TO}")
 
 
+def _settle(path: Path, route: str | None) -> None:
+    """
+    Write the settings where there are none.
+    """
+    if route:
+        parse_route(route, os.environ)
+    if not path.exists():
+        first = "ROUTE_URIS='{}'\n".format(route.replace("'", "%27")) if route else ""
+        _write(
+            path, PARTS.joinpath("spool.env").read_text().replace(MARK, first + MARK), mode=0o600
+        )
+    elif route:
+        raise WrongUsage(f"{path}: there are settings already; change ROUTE_URIS in it")
+
+
 def _write(path: Path, text: str, *, mode: int) -> None:
     """
     Replace a file at once.
@@ -109,20 +134,16 @@ def _write(path: Path, text: str, *, mode: int) -> None:
         raise Failure(f"{path}: cannot be written ({error.strerror}){hint}") from error
 
 
-def _start(root: Path) -> None:
-    if root != Path("/"):
-        _systemctl(f"--root={root}", "enable", "spool.service")
-        return
-    _systemctl("daemon-reload")
-    _systemctl("enable", "spool.service")
-    _systemctl("restart", "spool.service")
+def _enable(root: Path) -> None:
+    where = [] if root == Path("/") else [f"--root={root}"]
+    _systemctl(*where, "enable", "spool.service")
 
 
 def _systemctl(*arguments: str) -> None:
     called = f"systemctl {' '.join(arguments)}"
     try:
         done = subprocess.run(
-            ["systemctl", "--quiet", *arguments],
+            ["systemctl", *arguments],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -131,5 +152,5 @@ def _systemctl(*arguments: str) -> None:
     except FileNotFoundError as error:
         raise Failure(f"{called}: there is no systemd here") from error
     if done.returncode:
-        said = " ".join(done.stderr.split())
-        raise Failure(f"{called}: {said}; `journalctl -u spool -n 20` may tell more")
+        said = " ".join(done.stderr.split()) or "failed"
+        raise Failure(f"{called}: {said}")

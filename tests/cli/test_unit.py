@@ -121,6 +121,28 @@ def test_it_is_installed_into_an_image_and_settings_stay(
     assert not list(root.rglob("*.new"))
 
 
+@NEEDS_SYSTEMD
+def test_a_route_is_the_first_setting_and_later_ones_are_written_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called_as(Path("/opt/spool/bin/spool"), monkeypatch)
+    monkeypatch.setattr(unit, "PRIVATE", ())
+    told = ["cloudwatch://us-east-1?LOGSPOUT_STREAM={{.Name}}'s", "--install"]
+    unit.command.main([*told, "--root", str(tmp_path)], standalone_mode=False)
+    settings = (tmp_path / "etc/spool/spool.env").read_text()
+    assert "\nROUTE_URIS='cloudwatch://us-east-1?LOGSPOUT_STREAM={{.Name}}%27s'\n" in settings
+    with pytest.raises(WrongUsage, match="settings already"):
+        unit.command.main([*told, "--root", str(tmp_path)], standalone_mode=False)
+    with pytest.raises(WrongUsage, match="goes with --install"):
+        unit.command.main(told[:1], standalone_mode=False)
+
+
+def test_a_route_that_is_none_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    done = spool("unit", "--install", "cloudwatch://mars", "--root", tmp_path)
+    assert done.returncode == 2
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("program", ["/root/.local/bin/spool", "/home/ann/bin/spool"])
 def test_a_program_that_the_service_could_not_read_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str
