@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check faults bench format clean
+.PHONY: demo test check faults bench docs format clean
 
 demo: $(INSTALLED)
 	$(BIN)/spool demo
@@ -24,6 +24,9 @@ faults: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/drain.py
+
+docs: $(INSTALLED)
+	$(BIN)/python docs/settings.py > docs/settings.md
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .
