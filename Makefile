@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check faults bench docs format clean
+.PHONY: demo test check faults bench docs dist format clean
 
 demo: $(INSTALLED)
 	$(BIN)/spool demo
@@ -27,6 +27,9 @@ bench: $(INSTALLED)
 
 docs: $(INSTALLED)
 	$(BIN)/python docs/settings.py > docs/settings.md
+
+dist:
+	PYTHON=$(PYTHON) .ci/dist
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

@@ -6,6 +6,7 @@ install_packages() {
     command -v make >/dev/null || wanted+=(make)
     command -v sqlite3 >/dev/null || wanted+=(sqlite3)
     command -v dockerd >/dev/null || wanted+=(docker.io)
+    command -v systemd-analyze >/dev/null || wanted+=(systemd) # reads our unit; it is not run
     is_static_busybox || wanted+=(busybox-static)
     # the pages of `spool web` are opened in it; some 150 MB with its libraries
     command -v chromium >/dev/null || wanted+=(chromium fonts-dejavu-core)

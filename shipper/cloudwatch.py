@@ -27,6 +27,7 @@ from isal import igzip
 
 from shipper.answers import clock_offset_ms, translated
 from shipper.errors import Action, DeliveryError
+from spool import __version__
 from spool.store import EXPIRED, TOO_NEW, TOO_OLD
 
 __all__ = ["GROUP_CLASSES", "RETENTION_DAYS", "CloudWatch", "Receipt", "configured_region"]
@@ -91,6 +92,7 @@ class CloudWatch:
             max_pool_connections=connections,
             parameter_validation=False,
             tcp_keepalive=True,
+            user_agent_extra=f"logspool/{__version__}",
         )
         self._body = threading.local()
         self._client: Any = None
