@@ -17,7 +17,6 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from types import TracebackType
 
 from shipper.health import Health
 
@@ -62,12 +61,7 @@ class Supervisor:
             self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ended.set()
         if self._address:
             self._thread.join(END_S)
