@@ -5,10 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check faults bench docs dist format clean
+.PHONY: demo install test check faults bench bench-guard bench-record image docs dist format clean
 
 demo: $(INSTALLED)
 	$(BIN)/spool demo
+
+install: $(INSTALLED)
 
 test: check
 	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile
@@ -23,7 +25,17 @@ faults: $(INSTALLED)
 	$(BIN)/python tests/faults/memory.py
 
 bench: $(INSTALLED)
-	$(BIN)/python benchmarks/drain.py
+	$(BIN)/python -m benchmarks
+
+bench-guard: $(INSTALLED)
+	$(BIN)/python -m benchmarks.guard
+
+bench-record: $(INSTALLED)
+	$(BIN)/python -m benchmarks.guard --record
+
+image:
+	docker build --tag logspool \
+		--build-arg VERSION="$$($(PYTHON) -c 'import spool; print(spool.__version__)')" .
 
 docs: $(INSTALLED)
 	$(BIN)/python docs/settings.py > docs/settings.md

@@ -7,6 +7,8 @@ install_packages() {
     command -v sqlite3 >/dev/null || wanted+=(sqlite3)
     command -v dockerd >/dev/null || wanted+=(docker.io)
     command -v systemd-analyze >/dev/null || wanted+=(systemd) # reads our unit; it is not run
+    command -v debootstrap >/dev/null || wanted+=(debootstrap)
+    command -v docker-compose >/dev/null || wanted+=(docker-compose)
     is_static_busybox || wanted+=(busybox-static)
     # the pages of `spool web` are opened in it; some 150 MB with its libraries
     command -v chromium >/dev/null || wanted+=(chromium fonts-dejavu-core)

@@ -1,7 +1,7 @@
 """
 How long it takes to look into a large spool: ten streams over a day, all but the last hour sent.
 
-    python benchmarks/inspection.py [--events 10000000] [--keep PATH]
+    python -m benchmarks.inspection [--events 10000000] [--keep PATH]
 
 Prints a table: each command as a whole process, its wall seconds and its peak memory.
 """
@@ -17,11 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from filled import fill
 
-from shipper.batch import LIMITS  # noqa: E402
-from spool.store import Chunk, Store  # noqa: E402
+from benchmarks import ROOT
 
 STREAMS = 10
 CHUNK_EVENTS = 2_000
@@ -46,7 +44,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="spool-bench-") as folder:
         db = options.keep or Path(folder) / "spool.db"
         if not db.exists():
-            fill(db, options.events)
+            fill(
+                db,
+                options.events,
+                lambda n: f"line {n} " * 12,
+                streams=STREAMS,
+                span_ms=DAY_MS,
+                unsent=options.events // UNSENT_SHARE,
+                chunk_events=CHUNK_EVENTS,
+            )
         print(f"{options.events:,} events, {db.stat().st_size / 1e6:,.0f} MB")
         for name, arguments in COMMANDS:
             extra = ("--since", "3h", "--until", "2h") if "an hour of" in name else ()
@@ -54,30 +60,6 @@ def main() -> None:
             print(
                 f"{name:>32}  first byte {first_s:6.2f} s  end {wall_s:6.2f} s  {peak_mib:4.0f} MiB"
             )
-
-
-def fill(db: Path, count: int) -> None:
-    end_ms = time.time_ns() // 1_000_000
-    with Store(db) as store:
-        source = store.source_id("bench")
-        streams = [store.stream_id("bench", f"stream-{number}") for number in range(STREAMS)]
-        for number in range(0, count, CHUNK_EVENTS):
-            stream = streams[number // CHUNK_EVENTS % STREAMS]
-            events = [
-                (
-                    stream,
-                    end_ms - DAY_MS + (number + n) * DAY_MS // count,
-                    source,
-                    f"line {n} " * 12,
-                )
-                for n in range(CHUNK_EVENTS)
-            ]
-            store.append([Chunk(stream, events)])
-            if number < count - count // UNSENT_SHARE:
-                while store.waiting(stream)[0] and (
-                    batch := store.take(stream, LIMITS, now_ms=events[-1][1])
-                ):
-                    store.settle(batch, request_id="bench", now_ms=events[-1][1] + 120)
 
 
 def timed(db: Path, arguments: tuple[str, ...]) -> tuple[float, float, float]:

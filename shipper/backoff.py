@@ -5,10 +5,12 @@ asked for.
 
 from __future__ import annotations
 
-import random
+import math
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from random import Random
 
 __all__ = ["Backoff", "Every", "Pace"]
 
@@ -23,7 +25,7 @@ class Backoff:
     first_s: float
     cap_s: float
     failures: int = 0
-    random: random.Random = field(default_factory=random.Random, repr=False)
+    random: Random = field(default_factory=Random, repr=False)
 
     def next_s(self) -> float:
         """
@@ -44,33 +46,41 @@ class Every:
     """
     Something that is due every `period_s`, first after some part of it, so that a fleet which began
     at one moment does not march in step; what was missed is not made up for.
+
+    `monotonic` tells the time (s) where it is not the host's.
     """
 
-    def __init__(self, period_s: float) -> None:
+    def __init__(
+        self,
+        period_s: float,
+        *,
+        monotonic: Callable[[], float] | None = None,
+        random: Random | None = None,
+    ) -> None:
         self._period_s = period_s
-        self._due_s = time.monotonic() + random.uniform(0, period_s)
+        self._now_s = monotonic or time.monotonic
+        self._begun_s = self._now_s() - (random or Random()).uniform(0, period_s)
 
-    def pause_s(self) -> float:
+    def pause_s(self, at_least_s: float = 0.0) -> float:
         """
-        Seconds until it is due.
+        Seconds until it is due, where its period is the longer of its own and `at_least_s`.
         """
-        return max(0.0, self._due_s - time.monotonic())
+        return max(0.0, self._begun_s + max(self._period_s, at_least_s) - self._now_s())
 
-    def is_due(self) -> bool:
+    def is_due(self, at_least_s: float = 0.0) -> bool:
         """
         Whether it is due now; then the next time is a period from now.
         """
-        now_s = time.monotonic()
-        if now_s < self._due_s:
+        if self.pause_s(at_least_s) > 0:
             return False
-        self._due_s = now_s + self._period_s
+        self._begun_s = self._now_s()
         return True
 
     def make_due(self) -> None:
         """
         It is due now.
         """
-        self._due_s = 0.0
+        self._begun_s = -math.inf
 
 
 class Pace:

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from itertools import accumulate
 from math import ceil
 
-from spool.queue import Limits, QueuedRun
+from spool.queue import Limits
+from spool.run import Run
 
 __all__ = [
     "LIMITS",
@@ -62,7 +63,7 @@ def fit(timestamps: Sequence[int], sizes: Sequence[int]) -> int:
     return min(in_size, in_span)
 
 
-def pack(runs: Sequence[QueuedRun]) -> int:
+def pack(runs: Sequence[Run]) -> int:
     """
     How many of the first runs make one legal batch, each of them whole; maybe none.
     """

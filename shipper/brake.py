@@ -10,9 +10,8 @@ it holds a lock. Times are seconds of one clock that only goes forward.
 
 from __future__ import annotations
 
-import random
-from collections import deque
 from dataclasses import dataclass, field
+from random import Random
 
 from shipper.backoff import Backoff
 from shipper.errors import Action, DeliveryError
@@ -27,35 +26,58 @@ One host sends one request so often while there is no way through. A network tha
 soon, and a request is cheap; credentials and clocks are mended by people.
 """
 
-MIN_RATE = 0.2
+MIN_RATE = 0.26
 MAX_RATE = 200.0
-"""Requests a second: it never falls below the one, and above the other there is no limit."""
+"""
+Requests a second: it never falls below the one, and above the other there is no limit. A quota of
+5,000 a second is 19,000 hosts at the lowest rate.
+"""
 
-FAST, SLOW = 1.5, 1.03
-"""Growth for each success: up to half of the rate that was too much, and from there on."""
+RAMP_RATE, RAMP_GROWTH = 10.0, 1.5
+"""After an outage, until the first throttle: eight successes, 0.3 s, to full speed."""
+
+START_RATE, DRAIN_S = 0.3, 120.0
+"""Once throttled: a rate that all hosts begin at, or one that sends what waits in that time."""
+
+CUT = 0.78
+SEARCH_STEP = 0.4
+"""Of the rate at the beginning, added with each success until it was too much."""
+
+CREEP_STEP, CREEP_WAITING = 0.001, 10
+CREEP_TAKEN = {True: 15, False: 45}
+"""
+Requests a second, added from then on: more for who has more to send, and for successes in a row;
+by whether full requests wait. docs/fleet.md tells how these were chosen.
+"""
+
+FLUSH_SHARE = 0.5
+"""So much of the rate is for requests that are not full; the rest for those that are."""
 
 
 @dataclass(slots=True)
 class Throttle:
     """
-    A rate that is halved when the service asks for less, and grows again with each success: fast at
-    first, and slowly where it was too much before (the way TCP finds out what a line carries).
+    A rate for a quota that a whole fleet shares, and of which nothing is told but "too much".
+
+    Whoever is told so begins low, as all others do, and adds to its rate until it is told again;
+    from then on it creeps. `full_requests` is how many wait: a host with more gets more.
     """
 
-    random: random.Random = field(default_factory=random.Random, repr=False)
+    random: Random = field(default_factory=Random, repr=False)
+    full_requests: int = 0
     _rate: float | None = None
-    _enough: float = 1.0
-    _had_success: bool = True
+    _is_throttled: bool = False
+    _is_searching: bool = False
+    _taken: int = 0
     _slowed_s: float = 0.0
     _next_s: float = 0.0
-    _sent_s: deque[float] = field(default_factory=lambda: deque(maxlen=int(MAX_RATE)), repr=False)
 
     @property
     def rate(self) -> float | None:
         """
         Requests a second; None for as many as there are.
         """
-        return self._rate
+        return self._rate if self._is_throttled else None
 
     def pause_s(self, now_s: float) -> float:
         """
@@ -63,37 +85,67 @@ class Throttle:
         """
         return max(0.0, self._next_s - now_s) if self._rate else 0.0
 
+    def flush_s(self, requests: int) -> float:
+        """
+        Seconds between two flushes of so many streams, so that full requests have room: where there
+        is too little, requests become fewer and fuller.
+        """
+        return requests / (self.rate * FLUSH_SHARE) if self.rate else 0.0
+
+    def ramp_up(self, now_s: float) -> None:
+        """
+        There is a way again, perhaps for many at a moment.
+        """
+        if not self._is_throttled:
+            self._limit(RAMP_RATE, now_s)
+
     def sent(self, now_s: float) -> None:
         """
         A request goes out.
         """
-        self._sent_s.append(now_s)
         if self._rate:
-            self._next_s = now_s + self.random.uniform(0.5, 1.5) / self._rate
+            self._limit(self._rate, now_s)
 
     def slow_down(self, sent_s: float, now_s: float) -> None:
         """
         A request that went out at `sent_s` was too much; those that were out with it say no more.
         """
-        if self._rate and sent_s < self._slowed_s:
+        if self._is_throttled and sent_s < self._slowed_s:
             return
+        if self._is_throttled and self._rate:
+            rate = max(MIN_RATE, self._rate * CUT)
+            # told again and again it knows nothing of what there will be
+            self._is_searching = rate == MIN_RATE and not self._taken
+        else:
+            rate = self._start_rate()
+            self._is_throttled = self._is_searching = True
         self._slowed_s = now_s
-        rate = self._rate or sum(1 for sent in self._sent_s if sent >= now_s - 1)
-        if self._had_success:
-            self._enough = max(1.0, rate / 2)
-        self._had_success = False
-        self._rate = max(MIN_RATE, rate / 2)
-        self._next_s = now_s + self.random.uniform(0.5, 1.5) / self._rate
+        self._taken = 0
+        self._limit(rate, now_s)
 
     def speed_up(self) -> None:
         """
         A request was taken.
         """
-        self._had_success = True
-        if self._rate:
-            self._rate *= FAST if self._rate < self._enough else SLOW
-            if self._rate > MAX_RATE:
-                self._rate = None
+        self._taken += 1
+        if not self._rate:
+            return
+        if not self._is_throttled:
+            self._rate *= RAMP_GROWTH
+        elif self._is_searching:
+            self._rate += self._start_rate() * SEARCH_STEP
+        else:
+            in_a_row = 1 + (self._taken / CREEP_TAKEN[self.full_requests > 0]) ** 2
+            self._rate += CREEP_STEP * in_a_row * (1 + self.full_requests / CREEP_WAITING)
+        if self._rate > MAX_RATE:
+            self._rate, self._is_throttled = None, False
+
+    def _start_rate(self) -> float:
+        return min(MAX_RATE, max(START_RATE, self.full_requests / DRAIN_S))
+
+    def _limit(self, rate: float, now_s: float) -> None:
+        self._rate = rate
+        self._next_s = now_s + self.random.uniform(0.5, 1.5) / rate
 
 
 class Brake:
@@ -101,8 +153,9 @@ class Brake:
     Off, or on since a request failed in a way that any other would have; then one probes for all.
     """
 
-    def __init__(self) -> None:
-        self.throttle = Throttle()
+    def __init__(self, random: Random | None = None) -> None:
+        self._random = random or Random()
+        self.throttle = Throttle(random=self._random)
         self._backoff: Backoff | None = None
         self._action: Action | None = None
         self._until_s = 0.0
@@ -121,7 +174,9 @@ class Brake:
         """
         if self._backoff is None:
             return self.throttle.pause_s(now_s)
-        return None if self._probe is not None else max(0.0, self._until_s - now_s)
+        if self._probe is not None:
+            return None
+        return max(0.0, self._until_s - now_s, self.throttle.pause_s(now_s))
 
     def sent(self, batch_id: int, now_s: float) -> None:
         """
@@ -144,7 +199,7 @@ class Brake:
         """
         is_news = self._action is not error.action
         if self._backoff is None or is_news:
-            self._backoff = Backoff(FIRST_S, CAPS_S[error.action])
+            self._backoff = Backoff(FIRST_S, CAPS_S[error.action], random=self._random)
             self._action = error.action
         self._until_s = now_s + self._backoff.next_s()
         return is_news
@@ -155,10 +210,12 @@ class Brake:
         """
         self._until_s = 0.0
 
-    def take_off(self) -> bool:
+    def take_off(self, now_s: float) -> bool:
         """
         A request succeeded; returns whether that is news.
         """
         was_on = self.is_on
+        if was_on:
+            self.throttle.ramp_up(now_s)
         self._backoff = self._action = None
         return was_on

@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import boto3
-import orjson
+import botocore
 from botocore import xform_name
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, IncompleteReadError
 from botocore.parsers import ResponseParserError
 from isal import igzip
+from msgspec import DecodeError, json
 
 from shipper.answers import clock_offset_ms, translated
 from shipper.errors import Action, DeliveryError
@@ -33,6 +34,8 @@ from spool.store import EXPIRED, TOO_NEW, TOO_OLD
 __all__ = ["GROUP_CLASSES", "RETENTION_DAYS", "CloudWatch", "Receipt", "configured_region"]
 
 log = logging.getLogger(__name__)
+
+USER_AGENT = f"spool/{__version__} boto3/{boto3.__version__} botocore/{botocore.__version__}"
 
 CONNECT_TIMEOUT_S = 5
 READ_TIMEOUT_S = 20
@@ -92,7 +95,7 @@ class CloudWatch:
             max_pool_connections=connections,
             parameter_validation=False,
             tcp_keepalive=True,
-            user_agent_extra=f"logspool/{__version__}",
+            user_agent=USER_AGENT,  # given, it is not put together anew for each request
         )
         self._body = threading.local()
         self._client: Any = None
@@ -107,8 +110,8 @@ class CloudWatch:
         Raises `DeliveryError`.
         """
         body = b'{"logGroupName":%b,"logStreamName":%b,"logEvents":%b}' % (
-            orjson.dumps(group),
-            orjson.dumps(stream),
+            json.encode(group),
+            json.encode(stream),
             log_events.encode(),
         )
         self._body.value = igzip.compress(body, GZIP_LEVEL) if self._use_gzip else body
@@ -262,8 +265,8 @@ def _check_body(response_dict: dict[str, Any], **_: object) -> None:
     if response_dict["status_code"] != 200:
         return
     try:
-        is_whole = isinstance(orjson.loads(response_dict["body"]), dict)
-    except orjson.JSONDecodeError:
+        is_whole = isinstance(json.decode(response_dict["body"]), dict)
+    except (DecodeError, UnicodeDecodeError, RecursionError):
         is_whole = False
     if not is_whole or "x-amzn-requestid" not in response_dict["headers"]:
         raise ResponseParserError("a 200 that is not the service's: a proxy or a portal between?")

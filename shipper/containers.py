@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import orjson
+from msgspec import json
 
 __all__ = ["CONTAINER_ID", "Container", "read_container"]
 
@@ -66,7 +66,7 @@ def read_container(folder: Path) -> Container:
 def _read_json(path: Path) -> tuple[dict[str, Any], str | None]:
     try:
         with path.open("rb") as file:
-            return _table(orjson.loads(file.read(MAX_CONFIG_BYTES))), None
+            return _table(json.decode(file.read(MAX_CONFIG_BYTES))), None
     except FileNotFoundError:
         return {}, f"{path.name} is missing"
     except OSError as error:

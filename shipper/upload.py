@@ -26,7 +26,7 @@ from typing import Protocol
 import apsw
 
 from shipper.backoff import Backoff, Every, Pace
-from shipper.batch import LIMITS, acceptable_ms, is_full
+from shipper.batch import LIMITS, acceptable_ms, is_full, requests_for
 from shipper.brake import Brake
 from shipper.cloudwatch import Receipt
 from shipper.errors import Action, DeliveryError
@@ -112,6 +112,8 @@ class Uploader:
         self._retries: list[_Retry] = []
         self._numbers = itertools.count()
         self._in_flight: dict[int, float] = {}
+        self._known: set[int] = set()
+        self._first: dict[int, bool] = {}
         self._brake = Brake()
         self._troubled: dict[int, Backoff] = {}
         self._failed_s: dict[int, float] = {}
@@ -152,9 +154,15 @@ class Uploader:
         Send every `delay_s`, and full batches at once, until `stop` is set.
         """
         while not stop.is_set():
-            self._woken.wait(min(self._flush.pause_s(), TURN_S))
+            self._woken.wait(min(self._flush.pause_s(self._flush_s()), TURN_S))
             self._woken.clear()
-            self._enqueue(everything=self._flush.is_due())
+            self._enqueue(everything=self._flush.is_due(self._flush_s()))
+
+    def _flush_s(self) -> float:
+        """
+        At least so many seconds between two flushes: more where requests are throttled.
+        """
+        return self._brake.throttle.flush_s(len(self._names))
 
     def send_full_batches(self) -> None:
         """
@@ -215,16 +223,24 @@ class Uploader:
         self._trouble.end("the queue")
         with self._changed:
             self._names = {queue.stream_id: f"{queue.group} {queue.stream}" for queue in queues}
+            self._note_full(sum(requests_for(q.events, q.message_bytes) - 1 for q in queues))
             waiting = set(self._due) | self._parked()
-            self._due.extend(
+            due = [
                 queue.stream_id
                 for queue in queues
                 if queue.stream_id not in waiting
                 and (self._only is None or queue.stream_id in self._only)
                 and (everything or is_full(queue.events, queue.message_bytes))
-            )
+            ]
+            self._first.update((stream_id, True) for stream_id in due if stream_id in self._first)
+            self._due.extend(stream_id for stream_id in due if stream_id not in self._first)
             self._changed.notify_all()
         return True
+
+    def _note_full(self, requests: int) -> None:
+        if self._brake.throttle.full_requests and not requests:
+            self._flush.make_due()  # the rest of what waited long
+        self._brake.throttle.full_requests = requests
 
     def _is_idle(self) -> bool:
         with self._changed:
@@ -252,6 +268,8 @@ class Uploader:
             with self._changed:
                 del self._in_flight[batch.id]
                 self._brake.ended(batch.id)
+                if self._first.pop(batch.stream_id, False):
+                    self._due.append(batch.stream_id)
                 for part, pause_s in again:
                     self._retry(part, pause_s)
                 self._changed.notify_all()
@@ -294,7 +312,7 @@ class Uploader:
         return replace(batch, attempts=batch.attempts + 1)
 
     def _pick_due(self) -> Batch | None:
-        parked = self._parked()
+        parked = self._parked() | self._first.keys()
         while self._due:
             stream_id = self._due.popleft()
             try:
@@ -316,7 +334,12 @@ class Uploader:
             log.warning("%s: %d events rejected, too old or too new", name, rejected)
         events, size = self._store.waiting(stream_id)  # once it is taken, nothing may fail
         batch = self._store.take(stream_id, LIMITS, now_ms=now_ms())
-        if batch is not None and is_full(events - batch.events, size - batch.bytes):
+        if batch is None:
+            return None
+        has_more = is_full(events - batch.events, size - batch.bytes)
+        if stream_id not in self._known:
+            self._first[stream_id] = has_more  # if there is no such stream, one request finds out
+        elif has_more:
             self._due.append(stream_id)  # another worker may send the next one meanwhile
         return batch
 
@@ -388,6 +411,7 @@ class Uploader:
         log.debug("batch %d: %d events sent", batch.id, batch.events)
         with self._changed:
             self._last_success_s = time.monotonic()
+            self._known.add(batch.stream_id)
             self._failed_s.pop(batch.stream_id, None)
             if self._troubled.pop(batch.stream_id, None):
                 log.info("%s %s is delivered again", batch.group, batch.stream)
@@ -396,7 +420,7 @@ class Uploader:
             if was_slow and not self._brake.throttle.rate:
                 self._tell("speed", None)
                 log.info("CloudWatch Logs takes as many requests as there are again")
-            if self._brake.take_off():
+            if self._brake.take_off(self._last_success_s):
                 self._tell("delivery", None)
                 log.info("CloudWatch Logs takes lines again")
                 self._retry_now(lambda batch: batch.stream_id not in self._troubled)

@@ -16,6 +16,7 @@ import apsw
 
 from spool import extent
 from spool.queue import enqueue
+from spool.run import runs_stored
 from spool.salvage import Salvage
 from spool.schema import RUN_BLOCK, select
 
@@ -124,7 +125,7 @@ def _queue(db: apsw.Connection) -> int:
     db.execute(BROKEN)
     unknown = 0
     for stream_id, first_id, last_id, unknown_of_it in _stretches(db.execute(TO_QUEUE)):
-        enqueue(db, stream_id, first_id, last_id)
+        enqueue(db, stream_id, runs_stored(db, first_id, last_id))
         unknown += unknown_of_it
     return unknown
 

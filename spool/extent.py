@@ -8,10 +8,11 @@ are exact.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import apsw
 
+from spool.run import Run
 from spool.schema import BLOCK_IDS, select
 
 __all__ = ["add", "rebuild", "remeasure"]
@@ -23,25 +24,18 @@ FROM event WHERE id BETWEEN :first AND :last
 """
 
 
-def add(db: apsw.Connection, stream_id: int, first_id: int, last_id: int) -> None:
+def add(db: apsw.Connection, stream_id: int, runs: Sequence[Run]) -> None:
     """
-    Note events of one stream that were just stored.
+    Note runs of one stream that were just stored.
     """
     db.executemany(
-        f"INSERT INTO extent {MEASURE} AND stream_id = :stream GROUP BY stream_id"
+        "INSERT INTO extent (block, stream_id, first_id, last_id, first_timestamp, last_timestamp,"
+        " bytes, events) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         " ON CONFLICT (block, stream_id) DO UPDATE SET last_id = excluded.last_id,"
         " first_timestamp = min(first_timestamp, excluded.first_timestamp),"
         " last_timestamp = max(last_timestamp, excluded.last_timestamp),"
         " events = events + excluded.events, bytes = bytes + excluded.bytes",
-        [
-            {
-                "block": block,
-                "stream": stream_id,
-                "first": max(first_id, block * BLOCK_IDS),
-                "last": min(last_id, block * BLOCK_IDS + BLOCK_IDS - 1),
-            }
-            for block in range(first_id // BLOCK_IDS, last_id // BLOCK_IDS + 1)
-        ],
+        [(run.first_id // BLOCK_IDS, stream_id, *run, run.events) for run in runs],
     )
 
 
@@ -55,8 +49,10 @@ def remeasure(db: apsw.Connection, stretches: Iterable[tuple[int, int, int]]) ->
         for block in range(first_id // BLOCK_IDS, last_id // BLOCK_IDS + 1)
     }
     db.executemany("DELETE FROM extent WHERE block = ? AND stream_id = ?", touched)
-    for block, stream_id in sorted(touched):
-        add(db, stream_id, block * BLOCK_IDS, block * BLOCK_IDS + BLOCK_IDS - 1)
+    db.executemany(
+        f"INSERT INTO extent {MEASURE} AND stream_id = :stream GROUP BY stream_id",
+        [{**_ids(block), "stream": stream_id} for block, stream_id in sorted(touched)],
+    )
 
 
 def rebuild(db: apsw.Connection) -> None:
@@ -67,12 +63,10 @@ def rebuild(db: apsw.Connection) -> None:
     blocks = select(db, f"SELECT DISTINCT id / {BLOCK_IDS} FROM event")
     db.executemany(
         f"INSERT INTO extent {MEASURE} GROUP BY stream_id",
-        (
-            {
-                "block": block,
-                "first": block * BLOCK_IDS,
-                "last": block * BLOCK_IDS + BLOCK_IDS - 1,
-            }
-            for (block,) in blocks
-        ),
+        [_ids(block) for (block,) in blocks],
     )
+
+
+def _ids(block: int) -> dict[str, int]:
+    first = block * BLOCK_IDS
+    return {"block": block, "first": first, "last": first + BLOCK_IDS - 1}

@@ -5,7 +5,8 @@ Comes in: ids. Goes out: the oldest of a stream, for a batch. Always holds: an e
 the counts of its stream say how many are.
 
 A run is small against a batch, so that a batch is as a rule made of whole runs, without a look at
-its events. Only where runs overlap in time, at the end of a batch, are events taken one by one.
+its events; it is filled up from the next one. Only where runs overlap in time, at the end of a
+batch, are all its events taken one by one.
 """
 
 from __future__ import annotations
@@ -17,26 +18,22 @@ from itertools import accumulate, pairwise
 import apsw
 
 from spool import extent
-from spool.schema import select
+from spool.run import RUN_BYTES, Run, runs_stored
+from spool.schema import RUN_BLOCK, select
 
 __all__ = [
     "SLICE_BYTES",
     "SLICE_EVENTS",
     "Limits",
-    "QueuedRun",
     "Taken",
+    "consecutive",
     "drop_oldest",
     "enqueue",
     "is_outside",
-    "runs_of",
     "slice_length",
     "take_oldest",
     "take_outside",
 ]
-
-RUN_EVENTS = 1_000
-RUN_BYTES = 128 * 1024
-"""How large a run becomes at most, where no single event is larger: an eighth of a batch."""
 
 LOOK_EVENTS = 40_000
 """
@@ -50,26 +47,6 @@ SLICE_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class QueuedRun:
-    """
-    Consecutive ids of one stream; first and last timestamp in ms, UTF-8 bytes of the messages.
-    """
-
-    first_id: int
-    last_id: int
-    first_timestamp: int
-    last_timestamp: int
-    bytes: int
-
-    @property
-    def events(self) -> int:
-        """
-        How many.
-        """
-        return self.last_id - self.first_id + 1
-
-
-@dataclass(frozen=True, slots=True)
 class Limits:
     """
     What may be in one batch.
@@ -78,7 +55,7 @@ class Limits:
     events do, at least one, from their timestamps (ms, ascending) and their messages' bytes.
     """
 
-    pack: Callable[[Sequence[QueuedRun]], int]
+    pack: Callable[[Sequence[Run]], int]
     fit: Callable[[Sequence[int], Sequence[int]], int]
 
 
@@ -95,55 +72,38 @@ class Taken:
     last_timestamp: int
 
 
-def enqueue(db: apsw.Connection, stream_id: int, first_id: int, last_id: int) -> None:
+def enqueue(db: apsw.Connection, stream_id: int, runs: Sequence[Run]) -> None:
     """
-    Queue events of one stream, none of which is queued.
+    Queue runs of one stream, no event of which is queued.
     """
-    count = last_id - first_id + 1
-    size = select(
-        db,
-        "SELECT sum(octet_length(message)) FROM event WHERE id BETWEEN ? AND ?",
-        (first_id, last_id),
-    )[0][0]
-    if not _extend(db, stream_id, first_id, last_id, size):
-        _insert_runs(db, stream_id, first_id, last_id, size)
+    first, *others = runs
+    if not _extend(db, stream_id, first):
+        others = [*runs]
+    db.executemany(
+        "INSERT INTO queue (stream_id, first_id, last_id, first_timestamp, last_timestamp, bytes)"
+        " VALUES (?, ?, ?, ?, ?, ?)",
+        [(stream_id, *run) for run in others],
+    )
     db.execute(
         "UPDATE stream SET queued = queued + ?, queued_bytes = queued_bytes + ? WHERE id = ?",
-        (count, size, stream_id),
+        (sum(run.events for run in runs), sum(run.bytes for run in runs), stream_id),
     )
 
 
-def _extend(db: apsw.Connection, stream_id: int, first_id: int, last_id: int, size: int) -> bool:
+def _extend(db: apsw.Connection, stream_id: int, run: Run) -> bool:
     """
-    Make a few events part of the run just before them, if there is room: lines that trickle in
-    would be as many runs.
+    Make it part of the run just before it, if there is room: lines that trickle in would be as many
+    runs.
     """
     db.execute(
-        "UPDATE queue SET last_id = ?2, bytes = bytes + ?3, first_timestamp = min(first_timestamp,"
-        " (SELECT min(timestamp) FROM event WHERE id BETWEEN ?1 AND ?2)), last_timestamp ="
-        " max(last_timestamp, (SELECT max(timestamp) FROM event WHERE id BETWEEN ?1 AND ?2))"
+        "UPDATE queue SET last_id = ?2, bytes = bytes + ?5,"
+        " first_timestamp = min(first_timestamp, ?3), last_timestamp = max(last_timestamp, ?4)"
         " WHERE first_id = (SELECT max(first_id) FROM queue WHERE first_id < ?1)"
-        f" AND last_id = ?1 - 1 AND stream_id = ?4 AND ?2 - first_id < {RUN_EVENTS}"
-        f" AND bytes + ?3 <= {RUN_BYTES}",
-        (first_id, last_id, size, stream_id),
+        f" AND last_id = ?1 - 1 AND stream_id = ?6 AND first_id / {RUN_BLOCK} = ?1 / {RUN_BLOCK}"
+        f" AND bytes + ?5 <= {RUN_BYTES}",
+        (*run, stream_id),
     )
     return db.changes() > 0
-
-
-def _insert_runs(
-    db: apsw.Connection, stream_id: int, first_id: int, last_id: int, size: int
-) -> None:
-    count = last_id - first_id + 1
-    step = max(1, min(RUN_EVENTS, count * RUN_BYTES // size))
-    db.executemany(
-        "INSERT INTO queue (first_id, last_id, stream_id, first_timestamp, last_timestamp, bytes)"
-        " SELECT ?1, ?2, ?3, min(timestamp), max(timestamp), sum(octet_length(message))"
-        " FROM event WHERE id BETWEEN ?1 AND ?2",
-        [
-            (first, min(first + step - 1, last_id), stream_id)
-            for first in range(first_id, last_id + 1, step)
-        ],
-    )
 
 
 def take_oldest(db: apsw.Connection, stream_id: int, limits: Limits) -> Taken | None:
@@ -155,7 +115,7 @@ def take_oldest(db: apsw.Connection, stream_id: int, limits: Limits) -> Taken | 
         return None
     packed = limits.pack(runs)
     if packed and _ends_before(runs[:packed], runs[packed:]):
-        return _take_runs(db, stream_id, runs[:packed])
+        return _take_runs(db, stream_id, runs, packed, limits)
     horizon = max(run.last_timestamp for run in runs[: packed + 1])
     involved = [run for run in runs if run.first_timestamp <= horizon]
     return _take_events(db, stream_id, involved, limits)
@@ -211,7 +171,7 @@ def drop_oldest(db: apsw.Connection) -> int:
     return _drop(db, stream_id, runs[:count])
 
 
-def runs_of(ids: Sequence[int]) -> list[tuple[int, int]]:
+def consecutive(ids: Sequence[int]) -> list[tuple[int, int]]:
     """
     The runs (first, last) of consecutive numbers among distinct ids.
     """
@@ -231,26 +191,25 @@ def slice_length(sizes: Iterable[tuple[int, int]]) -> int:
     return max(len(fitting), min(len(sums), 1))
 
 
-def _oldest_runs(db: apsw.Connection, stream_id: int) -> list[QueuedRun]:
+def _oldest_runs(db: apsw.Connection, stream_id: int) -> list[Run]:
     """
     A stream's runs by their first timestamps, up to LOOK_EVENTS: enough for a batch.
     """
-    runs: list[QueuedRun] = []
+    runs: list[Run] = []
     events = 0
     for row in db.execute(
         "SELECT first_id, last_id, first_timestamp, last_timestamp, bytes FROM queue"
         " WHERE stream_id = ? ORDER BY first_timestamp, first_id",
         (stream_id,),
     ):
-        run = QueuedRun(*row)
-        runs.append(run)
-        events += run.events
+        runs.append(Run._make(row))
+        events += runs[-1].events
         if events >= LOOK_EVENTS:
             break
     return runs
 
 
-def _events_of(db: apsw.Connection, runs: Sequence[QueuedRun]) -> list[tuple[int, int, int]]:
+def _events_of(db: apsw.Connection, runs: Sequence[Run]) -> list[tuple[int, int, int]]:
     """
     (timestamp, id, bytes) of the events in these runs.
     """
@@ -265,7 +224,7 @@ def _events_of(db: apsw.Connection, runs: Sequence[QueuedRun]) -> list[tuple[int
     ]
 
 
-def _ends_before(runs: Sequence[QueuedRun], others: Sequence[QueuedRun]) -> bool:
+def _ends_before(runs: Sequence[Run], others: Sequence[Run]) -> bool:
     """
     Whether no event of `others` belongs before one of `runs`; `others` begin in order of time, and
     of equal ones the first stored is first.
@@ -276,20 +235,33 @@ def _ends_before(runs: Sequence[QueuedRun], others: Sequence[QueuedRun]) -> bool
     return end < (others[0].first_timestamp, others[0].first_id)
 
 
-def _take_runs(db: apsw.Connection, stream_id: int, runs: Sequence[QueuedRun]) -> Taken:
-    _remove(db, stream_id, runs)
+def _take_runs(
+    db: apsw.Connection, stream_id: int, runs: Sequence[Run], packed: int, limits: Limits
+) -> Taken:
+    """
+    The first runs whole, and of the next what still fits, if that one ends before the others.
+    """
+    whole, cut = runs[:packed], runs[packed : packed + 1]
+    singles: list[Run] = []
+    if cut and _ends_before(cut, runs[packed + 1 :]):
+        singles = [
+            Run(id_, id_, time, time, size) for time, id_, size in sorted(_events_of(db, cut))
+        ]
+    part = singles[: limits.pack([*whole, *singles]) - packed]
+    taken = [*whole, *part]
+    _remove(db, stream_id, [*whole, *cut] if part else whole)
+    if part:
+        _put_back(db, stream_id, cut, {run.first_id for run in part})
     return Taken(
-        runs=_joined([(run.first_id, run.last_id) for run in runs]),
-        events=sum(run.events for run in runs),
-        bytes=sum(run.bytes for run in runs),
-        first_timestamp=runs[0].first_timestamp,
-        last_timestamp=max(run.last_timestamp for run in runs),
+        runs=_joined([(run.first_id, run.last_id) for run in taken]),
+        events=sum(run.events for run in taken),
+        bytes=sum(run.bytes for run in taken),
+        first_timestamp=taken[0].first_timestamp,
+        last_timestamp=max(run.last_timestamp for run in taken),
     )
 
 
-def _take_events(
-    db: apsw.Connection, stream_id: int, runs: Sequence[QueuedRun], limits: Limits
-) -> Taken:
+def _take_events(db: apsw.Connection, stream_id: int, runs: Sequence[Run], limits: Limits) -> Taken:
     """
     The oldest events one by one: where runs overlap, or one is more than a batch.
     """
@@ -302,7 +274,7 @@ def _take_events(
     _remove(db, stream_id, touched)
     _put_back(db, stream_id, touched, set(taken))
     return Taken(
-        runs=runs_of(taken),
+        runs=consecutive(taken),
         events=count,
         bytes=sum(sizes[:count]),
         first_timestamp=timestamps[0],
@@ -310,7 +282,7 @@ def _take_events(
     )
 
 
-def _remove(db: apsw.Connection, stream_id: int, runs: Sequence[QueuedRun]) -> None:
+def _remove(db: apsw.Connection, stream_id: int, runs: Sequence[Run]) -> None:
     db.executemany("DELETE FROM queue WHERE first_id = ?", [(run.first_id,) for run in runs])
     db.execute(
         "UPDATE stream SET queued = queued - ?, queued_bytes = queued_bytes - ? WHERE id = ?",
@@ -318,7 +290,7 @@ def _remove(db: apsw.Connection, stream_id: int, runs: Sequence[QueuedRun]) -> N
     )
 
 
-def _drop(db: apsw.Connection, stream_id: int, runs: Sequence[QueuedRun]) -> int:
+def _drop(db: apsw.Connection, stream_id: int, runs: Sequence[Run]) -> int:
     _remove(db, stream_id, runs)
     db.executemany(
         "DELETE FROM event WHERE id BETWEEN ? AND ?", [(run.first_id, run.last_id) for run in runs]
@@ -329,17 +301,15 @@ def _drop(db: apsw.Connection, stream_id: int, runs: Sequence[QueuedRun]) -> int
     return dropped
 
 
-def _put_back(
-    db: apsw.Connection, stream_id: int, runs: Sequence[QueuedRun], but: set[int]
-) -> None:
+def _put_back(db: apsw.Connection, stream_id: int, runs: Sequence[Run], but: set[int]) -> None:
     left = [
         event_id
         for run in runs
         for event_id in range(run.first_id, run.last_id + 1)
         if event_id not in but
     ]
-    for first, last in runs_of(left):
-        enqueue(db, stream_id, first, last)
+    for first, last in consecutive(left):
+        enqueue(db, stream_id, runs_stored(db, first, last))
 
 
 def _joined(runs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -17,6 +17,7 @@ import apsw
 from spool import extent
 from spool.piece import Ages, Piece, blocks, pieces
 from spool.queue import enqueue
+from spool.run import runs_stored
 from spool.schema import select
 from spool.selection import Selection
 from spool.store import Store, queue_newest
@@ -229,11 +230,11 @@ def _requeue_piece(db: apsw.Connection, piece: Piece, restamp: Restamp | None) -
     if piece.state == "rejected":
         db.execute("DELETE FROM rejection WHERE id BETWEEN ? AND ?", ids)
     if not (restamp and piece.is_stale):
-        enqueue(db, piece.stream_id, *ids)
+        enqueue(db, piece.stream_id, runs_stored(db, *ids))
         return
     tails = _restamp(db, *ids, restamp)
     extent.remeasure(db, [(piece.stream_id, *ids)])
-    enqueue(db, piece.stream_id, *ids)
+    enqueue(db, piece.stream_id, runs_stored(db, *ids))
     _append(db, piece.stream_id, tails, restamp.now_ms)
 
 

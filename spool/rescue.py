@@ -60,8 +60,8 @@ def rescue(path: Path, *, is_thorough: bool, damage: str | None = None) -> list[
     See that the spool at `path` can be used; returns what was wrong and what was done, a line each,
     nothing where it is sound or none.
 
-    Where `damage` is already known it is not looked for. Raises `SpoolUnusable` where the damaged
-    file cannot be replaced; it is then as it was.
+    Where `damage` is already known it is not looked for. Raises `SpoolUnusable` where the file may
+    not be read, or a damaged one cannot be replaced; it is then as it was.
     """
     try:
         facts = _finish(path)
@@ -71,6 +71,8 @@ def rescue(path: Path, *, is_thorough: bool, damage: str | None = None) -> list[
         return [*facts, f"{path} is damaged: {damage}", *_replace(path)]
     except apsw.Error as error:
         raise _hopeless(path, str(error)) from error
+    except PermissionError as error:
+        raise (_hopeless if damage else _unreadable)(path, str(error.strerror)) from error
     except OSError as error:
         raise _hopeless(path, error.strerror or str(error)) from error
 
@@ -231,6 +233,12 @@ def _facts(aside: Path, saved: _Saved) -> list[str]:
     if saved.reads_again:
         facts.append("the sources are read again from before the tear: lines may arrive twice")
     return facts
+
+
+def _unreadable(path: Path, reason: str) -> SpoolUnusable:
+    return SpoolUnusable(
+        f"{path}: cannot be read ({reason}); check its owner and that of its folder"
+    )
 
 
 def _hopeless(path: Path, reason: str) -> SpoolUnusable:

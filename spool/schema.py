@@ -58,10 +58,10 @@ APPLICATION_ID = 0x53504F4C
 """'SPOL', at byte 68 of the file: `file spool.db` and we ourselves know it by this."""
 
 RUN_BLOCK = 256
-"""A batch's runs end where an id is a multiple of this: those around an event begin near it."""
+"""Runs end where an id is a multiple of this: those around an event begin near it."""
 
 BLOCK_IDS = 1024
-"""An extent tells of so many ids; a multiple of RUN_BLOCK, and more than a run of the queue has."""
+"""An extent tells of so many ids; a multiple of RUN_BLOCK, so that a run is in one extent."""
 
 WAL_CHECKPOINT_PAGES = 2_000
 WAL_KEEP_BYTES = 16 * 1024 * 1024
@@ -106,7 +106,8 @@ CREATE TABLE event (
     message    TEXT NOT NULL
 ) STRICT;
 
--- Consecutive ids of one stream that wait for a batch; no id is in two of these.
+-- Consecutive ids of one stream that wait for a batch; no id is in two of these. Cut where an id is
+-- a multiple of {RUN_BLOCK}.
 CREATE TABLE queue (
     first_id         INTEGER PRIMARY KEY,
     last_id          INTEGER NOT NULL,

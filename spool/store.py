@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 
@@ -21,9 +22,9 @@ from spool import extent, queue
 from spool.damage import NOT_TEXT, is_damage, was_spool
 from spool.errors import NotASpool, SpoolDamaged
 from spool.patience import Patience
+from spool.run import Event, Run, blocks, runs_of, runs_stored
 from spool.schema import (
     PAGE_BYTES,
-    RUN_BLOCK,
     claim_driver,
     connect,
     is_at,
@@ -39,8 +40,12 @@ TOO_NEW = "too new"
 EXPIRED = "older than the group's retention"
 """Why events are rejected for their age."""
 
-Event = tuple[int, int, int, str]
-"""(stream id, timestamp in ms since the epoch, source id, message of at least one character)."""
+
+ROWS = 64
+"""So many are inserted by one statement; from there on more make it no faster."""
+
+INSERT_ROW = "INSERT INTO event (stream_id, timestamp, source_id, message) VALUES (?, ?, ?, ?)"
+INSERT_ROWS = INSERT_ROW + ", (?, ?, ?, ?)" * (ROWS - 1)
 
 
 @dataclass(slots=True)
@@ -518,11 +523,13 @@ class Store:
 
 
 def _insert_events(db: apsw.Connection, chunk: Chunk) -> None:
-    db.executemany(
-        "INSERT INTO event (stream_id, timestamp, source_id, message) VALUES (?, ?, ?, ?)",
-        chunk.events,
-    )
-    queue_newest(db, chunk.stream_id, len(chunk.events))
+    events = chunk.events
+    many = len(events) - len(events) % ROWS
+    values = chain.from_iterable(events[:many])
+    db.executemany(INSERT_ROWS, zip(*[values] * (len(events[0]) * ROWS), strict=True))
+    db.executemany(INSERT_ROW, events[many:])
+    first_id = db.last_insert_rowid() - len(events) + 1
+    _queue_new(db, chunk.stream_id, runs_of(events, first_id))
 
 
 def queue_newest(db: apsw.Connection, stream_id: int, count: int) -> None:
@@ -530,9 +537,16 @@ def queue_newest(db: apsw.Connection, stream_id: int, count: int) -> None:
     Queue the `count` events, all of one stream, that this transaction has inserted last.
     """
     last = db.last_insert_rowid()
-    queue.enqueue(db, stream_id, last - count + 1, last)
-    extent.add(db, stream_id, last - count + 1, last)
-    db.execute("UPDATE stream SET collected = collected + ? WHERE id = ?", (count, stream_id))
+    _queue_new(db, stream_id, runs_stored(db, last - count + 1, last))
+
+
+def _queue_new(db: apsw.Connection, stream_id: int, runs: Sequence[Run]) -> None:
+    queue.enqueue(db, stream_id, runs)
+    extent.add(db, stream_id, runs)
+    db.execute(
+        "UPDATE stream SET collected = collected + ? WHERE id = ?",
+        (sum(run.events for run in runs), stream_id),
+    )
 
 
 def _record_batch(db: apsw.Connection, stream_id: int, taken: queue.Taken, *, now_ms: int) -> int:
@@ -551,17 +565,9 @@ def _record_batch(db: apsw.Connection, stream_id: int, taken: queue.Taken, *, no
     batch_id = db.last_insert_rowid()
     db.executemany(
         "INSERT INTO run (first_id, last_id, batch_id) VALUES (?, ?, ?)",
-        [(first, last, batch_id) for run in taken.runs for first, last in _blocks(*run)],
+        [(first, last, batch_id) for run in taken.runs for first, last in blocks(*run)],
     )
     return batch_id
-
-
-def _blocks(first: int, last: int) -> list[tuple[int, int]]:
-    """
-    A run, cut where an id is a multiple of RUN_BLOCK.
-    """
-    starts = [first, *range(first - first % RUN_BLOCK + RUN_BLOCK, last + 1, RUN_BLOCK)]
-    return [(start, min(last, start - start % RUN_BLOCK + RUN_BLOCK - 1)) for start in starts]
 
 
 def _in_batch(
@@ -582,7 +588,7 @@ def _in_batch(
 def _record_part(db: apsw.Connection, batch: Batch, start: int, end: int, *, now_ms: int) -> int:
     timestamps, sizes, ids = zip(*_in_batch(db, batch, start, end), strict=True)
     part = queue.Taken(
-        runs=queue.runs_of(ids),
+        runs=queue.consecutive(ids),
         events=len(ids),
         bytes=sum(sizes),
         first_timestamp=timestamps[0],

@@ -15,7 +15,7 @@ Where the service's documents are silent, the stricter reading is taken.
         assert endpoint.violations == []
 
 By hand: ``python tests/cloudwatch_endpoint.py --tls --ca-file ca.pem``; ``GET /stats`` tells what
-arrived, SIGTERM prints the same and ends, SIGUSR1 refuses connections until SIGUSR2.
+arrived and when, SIGTERM prints the same and ends, SIGUSR1 refuses connections until SIGUSR2.
 """
 
 from __future__ import annotations
@@ -1254,11 +1254,12 @@ class Endpoint:
     """
     The service, its network and its faults; one object for the life of a test.
 
-    *keep* False counts events and forgets them; *verify_signature* False spares two hashes of
-    every body. Both are for benchmarks. *verify_clock* True also refuses requests that were signed
-    more than five minutes before or after the service's clock. *now_ms* is that clock and may be
-    replaced at any time, as may *decide*, which sees every legal request and gives its fault or
-    None, and *keys*, the secrets by access key, and *expired_keys*.
+    *keep* False counts events and forgets them; *verify_signature* False spares two hashes of every
+    body; *measure_lateness* True counts events by the ms from their timestamps to the moment they
+    were stored. These are for benchmarks. *verify_clock* True also refuses requests that were
+    signed more than five minutes before or after the service's clock. *now_ms* is that clock and
+    may be replaced at any time, as may *decide*, which sees every legal request and gives its fault
+    or None, and *keys*, the secrets by access key, and *expired_keys*.
     """
 
     def __init__(
@@ -1269,6 +1270,7 @@ class Endpoint:
         keep: bool = True,
         verify_signature: bool = True,
         verify_clock: bool = False,
+        measure_lateness: bool = False,
         now_ms: Callable[[], int] = real_now_ms,
     ) -> None:
         self.now_ms = now_ms
@@ -1282,6 +1284,7 @@ class Endpoint:
         self._keep = keep
         self._verify_signature = verify_signature
         self._verify_clock = verify_clock
+        self._measure_lateness = measure_lateness
         self._store = Store(keep=keep)
         self._server = Server(self._serve, port=port, make_context=self._make_context)
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -1292,6 +1295,8 @@ class Endpoint:
         self._releases = 0
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._totals: Counter[str] = Counter()
+        self._lateness_ms: Counter[int] = Counter()
+        self._last_stored_ms: int | None = None
 
     # --- life ---
     def __enter__(self) -> Endpoint:
@@ -1532,6 +1537,8 @@ class Endpoint:
                 "events": self._totals["events"],
                 "wire_bytes": self._totals["wire_bytes"],
                 "decoded_bytes": self._totals["decoded_bytes"],
+                "last_stored_ms": self._last_stored_ms,
+                "lateness_ms": {str(late_ms): n for late_ms, n in self._lateness_ms.items()},
                 "violations": list(self.violations),
                 "streams": {
                     group.name: {
@@ -1652,8 +1659,20 @@ class Endpoint:
         except ServiceError as problem:
             return problem.reply(), 0
         window = request.batch.window if request.batch else Window(0, 0, {})
+        if request.batch is not None and window.first < window.stop:
+            self._note_stored(request.batch.timestamps[window.first : window.stop])
         body = b"" if answer is None else orjson.dumps(answer)
         return Reply(HTTPStatus.OK, body), window.stop - window.first
+
+    def _note_stored(self, timestamps: list[int]) -> None:
+        """
+        When the last event came, and, if that is measured, how late each of these is.
+        """
+        late_ms = Counter(timestamps) if self._measure_lateness else {}
+        with self._changed:
+            self._last_stored_ms = now_ms = self.now_ms()
+            for timestamp, number in late_ms.items():
+                self._lateness_ms[now_ms - timestamp] += number
 
     def _send(self, connection: socket.socket, reply: Reply, sent: str = "all") -> bool:
         """
@@ -1751,6 +1770,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--ca-file", type=Path, help="writes the CA here, for AWS_CA_BUNDLE")
     parser.add_argument("--no-keep", action="store_true", help="count events, do not keep them")
     parser.add_argument("--no-signature", action="store_true", help="do not verify signatures")
+    parser.add_argument("--lateness", action="store_true", help="count events by their lateness")
     return parser.parse_args()
 
 
@@ -1766,6 +1786,7 @@ def main() -> None:
         tls=options.tls,
         keep=not options.no_keep,
         verify_signature=not options.no_signature,
+        measure_lateness=options.lateness,
     ) as endpoint:
         if options.ca_file and endpoint.ca_file:
             options.ca_file.write_bytes(Path(endpoint.ca_file).read_bytes())

@@ -1053,6 +1053,23 @@ def test_an_endpoint_that_keeps_nothing_counts_everything():
     assert len(stats["violations"]) == 1
 
 
+def test_the_lateness_of_stored_events_is_counted_where_it_is_measured():
+    with (
+        Endpoint(measure_lateness=True, now_ms=lambda: NOW_MS) as endpoint,
+        client_of(endpoint) as client,
+    ):
+        endpoint.create("group", "stream")
+        assert endpoint.stats()["last_stored_ms"] is None
+        too_old = event("a", NOW_MS - 15 * 86_400_000)
+        put(client, too_old)
+        assert endpoint.stats()["last_stored_ms"] is None
+        late = [event("b", NOW_MS - 7), event("c", NOW_MS - 7), event("d", NOW_MS - 2)]
+        put(client, too_old, *late)
+        stats = endpoint.stats()
+    assert stats["last_stored_ms"] == NOW_MS
+    assert stats["lateness_ms"] == {"7": 2, "2": 1}
+
+
 @pytest.fixture
 def process(tmp_path):
     """

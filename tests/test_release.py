@@ -85,7 +85,7 @@ def test_the_service_is_told_it(
         monkeypatch.setenv(name, value)
     with pytest.raises(DeliveryError):
         CloudWatch("us-east-1", connections=1).put("g", "s", "[]", events=0)
-    assert agents[0].endswith(f"logspool/{__version__}")
+    assert agents[0].startswith(f"spool/{__version__} ")
 
 
 def test_the_changelog_is_kept() -> None:

@@ -35,7 +35,7 @@ HOMES = {
     "docker": ("shipper/sources/engine_api.py",),
     "isal": ("shipper/cloudwatch.py", "shipper/sources/files.py"),
     "moto": ("cli/demo.py", "cli/demo_parts/*"),
-    "orjson": ("shipper/*",),
+    "msgspec": ("shipper/*",),
     "prometheus_client": ("shipper/metrics.py",),
     "requests": ("shipper/sources/engine_api.py",),  # the errors that docker lets through
     "rich": ("cli/output.py",),

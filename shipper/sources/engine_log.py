@@ -23,7 +23,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-import orjson
+from msgspec import json
 
 from shipper.containers import Container
 from shipper.sources.lines import Joiner
@@ -100,7 +100,7 @@ class EngineLog:
         )
         self._position = Position()
         if saved := store.checkpoint(self.key):
-            position = orjson.loads(saved)
+            position = json.decode(saved)
             self._position = Position.from_json(position)
             self._joiner.resume(position["open"])
         self._last_count = 0
@@ -257,7 +257,7 @@ class EngineLog:
 
     def _reading(self, chunk: Chunk, size: int) -> Reading:
         saved = {**self._position.to_json(), "open": self._joiner.position()}
-        reading = Reading(checkpoints={self.key: orjson.dumps(saved).decode()}, bytes=size)
+        reading = Reading(checkpoints={self.key: json.encode(saved).decode()}, bytes=size)
         if chunk.events:
             reading.chunks.append(chunk)
         reading.skip(BLANK, self._joiner.blank)

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from time import monotonic
 
-import orjson
+from msgspec import json
 
 from shipper.backoff import Backoff
 from shipper.redaction import without_secrets
@@ -186,7 +186,7 @@ class Watch:
         *lines, rest = data.split(b"\n")
         for line in lines:
             try:
-                event = orjson.loads(line)
+                event = json.decode(line)
                 container_id, status = str(event["id"]), event["status"]
             except (ValueError, LookupError, TypeError):
                 continue

@@ -19,7 +19,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from time import monotonic, sleep
 
-import orjson
+from msgspec import json
 from watchdog.events import (
     DirCreatedEvent,
     FileModifiedEvent,
@@ -31,7 +31,7 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 
 from shipper.containers import Container, read_container
-from shipper.sources.files import ContainerFiles, Place
+from shipper.sources.files import READ_BYTES, ContainerFiles, Place
 from shipper.sources.intake import Intake
 from shipper.sources.lines import Joiner
 from shipper.sources.reading import Reading
@@ -51,8 +51,11 @@ QUIET_S = 5.0
 """After so long without a line the source waits to be woken."""
 
 RESCAN_S = 10.0
-READING_BYTES = 2_000_000
-"""A reading is stored when it has so many bytes of lines, or when all files were looked at."""
+READING_BYTES = 4_000_000
+"""
+A reading is stored when it has so many bytes of lines, or when no file has much more: behind, the
+disk is waited for a fourth as often.
+"""
 
 MUCH_BYTES = 500_000
 """A file that gave so many bytes of lines at one look has more; the next look follows at once."""
@@ -70,6 +73,7 @@ class JsonFileSource:
         self._folder = folder
         self._intake = intake
         self._is_first_scan = True
+        self._unlisted: int | None = None  # why the folder cannot be, as it was told
         self._scan_until_s = 0.0
         self._logs: dict[str, _ContainerLog] = {}
         self._bell = _Bell(folder, on_open=self._hold_newer)
@@ -132,8 +136,11 @@ class JsonFileSource:
         try:
             folders = [path for path in self._folder.iterdir() if path.is_dir()]
         except OSError as error:
-            log.debug("cannot list %s: %s", self._folder, error.strerror)
+            if error.errno != self._unlisted:
+                log.debug("cannot list %s: %s", self._folder, error.strerror)
+            self._unlisted = error.errno
             return
+        self._unlisted = None
         new = [folder for folder in folders if folder.name not in self._logs]
         for container_log in list(self._logs.values()):
             container_log.refresh()
@@ -158,19 +165,23 @@ class JsonFileSource:
 
     def _read_all(self, *, once: bool) -> Generator[Reading, None, int]:
         """
-        One turn for each container. Returns the most bytes of lines that one of them had.
+        One turn for each container, or several up to a full reading. Returns the most bytes of
+        lines that one of them had in the last.
         """
         reading = Reading()
-        most_bytes = 0
-        for key, container_log in list(self._logs.items()):
-            if size := container_log.read_into(reading, once=once):
-                most_bytes = max(most_bytes, size)
-            elif container_log.files.is_gone():
-                container_log.finish_into(reading)
-                self._logs.pop(key).files.close()
-            if reading.bytes >= READING_BYTES:
-                yield reading
-                reading = Reading()
+        while True:
+            most_bytes = 0
+            for key, container_log in list(self._logs.items()):
+                if size := container_log.read_into(reading, once=once):
+                    most_bytes = max(most_bytes, size)
+                elif container_log.files.is_gone():
+                    container_log.finish_into(reading)
+                    self._logs.pop(key).files.close()
+                if reading.bytes >= READING_BYTES:
+                    yield reading
+                    reading = Reading()
+            if most_bytes < MUCH_BYTES or not 0 < reading.bytes < READING_BYTES - READ_BYTES:
+                break
         if reading.chunks or reading.checkpoints or reading.skipped:
             yield reading
         return most_bytes
@@ -197,7 +208,7 @@ class _ContainerLog:
         self._last_line_s = monotonic()
         self._has_told_damage = False
         self._why_not: str | None = None
-        saved = orjson.loads(intake.store.checkpoint(self.key) or "null")
+        saved = json.decode(intake.store.checkpoint(self.key) or "null")
         self._resume = saved["open"] if saved else {}
         self._is_first_sight = is_older and not saved
         self.files = ContainerFiles(folder, place=Place(*saved["place"]) if saved else None)
@@ -275,7 +286,7 @@ class _ContainerLog:
             reading.chunks.append(chunk)
         if self.files.place:
             place = self.files.place
-            reading.checkpoints[self.key] = orjson.dumps(
+            reading.checkpoints[self.key] = json.encode(
                 {"place": [place.head, place.offset], "open": joiner.position()}
             ).decode()
         if joiner.damaged and not self._has_told_damage:

@@ -19,13 +19,27 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
+import msgspec
 
 from shipper.batch import MAX_MESSAGE_BYTES
 from shipper.sources.multiline import Multiline
 from spool.store import Event
 
 __all__ = ["Joiner", "Open", "split_message"]
+
+
+class Record(msgspec.Struct, gc=False):
+    """
+    One line of a json-file.
+    """
+
+    log: str
+    stream: str
+    time: str
+
+
+RECORD = msgspec.json.Decoder(Record)
+RECORDS = msgspec.json.Decoder(list[Record])
 
 RECORD_START = b'{"log":"'
 """Inside a record this stands only where an attribute has that name: quotes in text are escaped."""
@@ -133,7 +147,7 @@ class Joiner:
         if not self.open:
             try:
                 return self._read_plain(data)
-            except (ValueError, TypeError, LookupError):
+            except (ValueError, LookupError, RecursionError):
                 pass  # something on these lines is out of the ordinary: look at each
         return [event for line in data.split(b"\n") if line for event in self._read_line(line)]
 
@@ -196,20 +210,20 @@ class Joiner:
         """
         The fast way, for lines that are each a record of a whole, non-empty message.
         """
-        records = orjson.loads(b"[%b]" % data[:-1].replace(b"\n", b","))
+        records = RECORDS.decode(b"[%b]" % data[:-1].replace(b"\n", b","))
         stream_id, source_ids = self.stream_id, self.source_ids
         times = _times
         events = [
-            (stream_id, times[record["time"][:23]], source_ids[record["stream"]], log[:-1])
+            (stream_id, times[record.time[:23]], source_ids[record.stream], log[:-1])
             for record in records
-            if len(log := record["log"]) > 1 and log[-1] == "\n"
+            if (log := record.log) != "\n" and log[-1] == "\n"
         ]
         blank = 0
         if len(events) < len(records) and not self.keep_blank:
-            blank = sum(record["log"] == "\n" for record in records)
+            blank = sum(record.log == "\n" for record in records)
         if len(events) + blank < len(records) or self._has_long(data, events):
             raise ValueError("partial or very long messages among them")
-        if data.count(b"\n") != len(records) or data.count(RECORD_START) < len(records):
+        if not data.count(b"\n") == len(records) == data.count(b"\n" + RECORD_START) + 1:
             raise ValueError("lines that are no records by themselves")
         self.blank += blank
         return events
@@ -244,14 +258,12 @@ class Joiner:
             self.damaged += 1  # a hole, as after a truncation; what stands behind it is whole
         for piece in pieces:
             try:
-                record = orjson.loads(piece)
-                log, stream, time = record["log"], record["stream"], record["time"]
-                self._event(stream, time, log)
-                str.endswith(log, "\n")
-            except (ValueError, TypeError, LookupError):
+                record = RECORD.decode(piece)
+                self._event(record.stream, record.time, record.log)
+            except (ValueError, LookupError, RecursionError):
                 self.damaged += 1
                 continue
-            yield from self._read_record(log, stream, time)
+            yield from self._read_record(record.log, record.stream, record.time)
 
     def _read_record(self, log: str, stream: str, time: str) -> Iterator[Event]:
         text = log.removesuffix("\n")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-import orjson
+from msgspec import json
 
 from shipper.sources.lines import split_message
 from shipper.sources.reading import Reading
@@ -75,11 +75,11 @@ class TextSource:
         if self.timestamp_field is None:
             return (now_ms, text)
         try:
-            record = orjson.loads(text)
+            record = json.decode(text)
             message = record.get(self.message_field, text) if self.message_field else text
             timestamp = self._timestamp(record)
             return (now_ms if timestamp is None else timestamp, _text(message) or text)
-        except (ValueError, AttributeError, OverflowError):
+        except (ValueError, AttributeError, OverflowError, RecursionError):
             self.odd += 1
             return (now_ms, text)
 
@@ -106,4 +106,4 @@ def _end_of_characters(data: bytes) -> int:
 
 
 def _text(value: object) -> str:
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+    return value if isinstance(value, str) else json.encode(value).decode()

@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -19,13 +20,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent import HOST_GROUP, ROUTE, Agent, LogWriter, engine_time, spool, status, wait_until
+from agent import (
+    HOST_GROUP,
+    ROUTE,
+    SPOOL,
+    Agent,
+    LogWriter,
+    clean_environment,
+    engine_time,
+    spool,
+    status,
+    wait_until,
+)
 from cloudwatch_endpoint import HANG, Endpoint
 
 WEB, WORKER, CRON = "a" * 64, "b" * 64, "c" * 64
 LAZY = "cloudwatch://us-east-1?NOEC2&DELAY=3600"
 PART = 16_384
 MAX_MESSAGE_BYTES = 1_048_550
+NOBODY = 65_534
 
 
 def run_once(
@@ -589,6 +602,30 @@ def test_a_file_made_before_keeps_its_mode_and_one_open_to_all_is_told_of(
         assert agent.stop() == 0
     assert db.stat().st_mode & 0o777 == mode
     assert ("by every user of this host" in agent.log.read_text()) == is_told
+
+
+def test_another_users_spool_is_not_called_damaged(db: Path, containers: Path) -> None:
+    """
+    As root without its powers, in a folder where it may write: a volume that a user had before.
+    """
+    if os.geteuid() or not shutil.which("setpriv"):
+        pytest.skip("only root can make another user's files")
+    spool("put", "--db", db, "--group", "g", "--stream", "s", stdin="one\n")
+    os.chown(db, NOBODY, NOBODY)
+    done = subprocess.run(
+        [
+            *("setpriv", "--bounding-set=-all", "--inh-caps=-all"),
+            *(*SPOOL, "run", ROUTE, "--db", str(db), "--containers-dir", str(containers)),
+        ],
+        env=clean_environment({}),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.decode() == (
+        f"spool: {db}: cannot be read (Permission denied); check its owner and that of its folder\n"
+    )
 
 
 def test_a_bug_while_collecting_is_in_the_log_and_ends_the_agent_in_one_line(

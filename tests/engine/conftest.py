@@ -1,7 +1,8 @@
 """
 Fixtures of the tests with the real Docker Engine.
 
-Without an engine they are skipped, unless SPOOL_TEST_ENGINE=required: then they fail.
+Without an engine they are skipped, unless SPOOL_TEST_ENGINE=required: then they fail. Those of
+Spool's own image need SPOOL_TEST_BASE_IMAGE, a base for it that the engine has or can pull.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from agent import Agent
 from cloudwatch_endpoint import Endpoint
 from engine.delivered import Delivered
 from engine.docker_cli import Container, Engine, Unavailable
+from engine.image import Host, built_image
 
 
 @pytest.fixture(scope="session")
@@ -74,3 +76,25 @@ def delivered(endpoint: Endpoint) -> Delivered:
     What arrived.
     """
     return Delivered(endpoint)
+
+
+@pytest.fixture(scope="session")
+def spool_image(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """
+    Spool's own image, built from this folder.
+    """
+    base = os.environ.get("SPOOL_TEST_BASE_IMAGE")
+    if not base:
+        pytest.skip("SPOOL_TEST_BASE_IMAGE names no base for the image, python:3.13-slim say")
+    with built_image(engine, base, tmp_path_factory.getbasetemp().parent) as image:
+        yield image
+
+
+@pytest.fixture
+def host(engine: Engine, spool_image: str, endpoint: Endpoint) -> Iterator[Host]:
+    """
+    A host whose containers Spool collects from a container of its own.
+    """
+    ready = Host(engine, spool_image, endpoint)
+    yield ready
+    ready.remove()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import subprocess
 import tarfile
@@ -60,6 +61,24 @@ class Container:
         """
         self._engine.docker("stop", self.id)
 
+    def kill(self) -> None:
+        """
+        SIGKILL.
+        """
+        self._engine.docker("kill", "--signal", "KILL", self.id)
+
+    def execute(self, *command: str) -> str:
+        """
+        Run a command in it; what that printed.
+        """
+        return self._engine.docker("exec", self.id, *command)
+
+    def inspect(self, template: str) -> Any:
+        """
+        What a Go template finds in the engine's description of it, which is JSON.
+        """
+        return json.loads(self._engine.docker("inspect", "--format", template, self.id))
+
     def rename(self) -> str:
         """
         Give it another name, which is returned.
@@ -72,7 +91,7 @@ class Container:
         """
         Make an empty file in it, for which its script waits.
         """
-        self._engine.docker("exec", self.id, "touch", path)
+        self.execute("touch", path)
 
     def logged(self) -> list[tuple[int, str]]:
         """
@@ -110,10 +129,23 @@ class Engine:
         if not self.containers.is_dir():
             raise Unavailable(f"{self.containers} is not on this machine, or not for this user")
         token = uuid.uuid4().hex[:12]
+        self.token = token
         self.label = f"spool-test={token}"
         self.image = f"spool-test:{token}"
 
-    def docker(self, *arguments: str | Path, stdin: bytes = b"") -> str:
+    @property
+    def socket(self) -> Path:
+        """
+        Where it listens.
+        """
+        return Path(os.environ.get("DOCKER_HOST", "/var/run/docker.sock").removeprefix("unix://"))
+
+    def docker(
+        self,
+        *arguments: str | Path,
+        stdin: bytes = b"",
+        timeout_s: float = COMMAND_TIMEOUT_S,
+    ) -> str:
         """
         Run `docker` with these arguments; what it printed.
         """
@@ -121,7 +153,7 @@ class Engine:
             ["docker", *map(str, arguments)],
             input=stdin,
             capture_output=True,
-            timeout=COMMAND_TIMEOUT_S,
+            timeout=timeout_s,
             check=False,
         )
         if done.returncode:
@@ -139,11 +171,16 @@ class Engine:
         Start a container that runs `script`, in the background; `options` are those of
         `docker run`.
         """
+        return self.start(meaning, "--network", "none", *options, self.image, "sh", "-c", script)
+
+    def start(self, meaning: str, *arguments: str) -> Container:
+        """
+        Start a container in the background; `arguments` are options of `docker run`, the image and
+        its command.
+        """
         name = self.new_name(meaning)
         container_id = self.docker(
-            *("run", "--detach", "--name", name, "--label", self.label, "--network", "none"),
-            *options,
-            *(self.image, "sh", "-c", script),
+            *("run", "--detach", "--name", name, "--label", self.label), *arguments
         )
         return Container(self, name, container_id)
 

@@ -27,6 +27,7 @@ def test_auto_reads_files_where_there_are_any_and_asks_the_engine_for_the_rest(
         agent.wait_started()
         local = run("local", COUNT, "--log-driver", "local")
         plain = run("plain", COUNT)
+        delivered.wait_for(plain.name, 3000)  # what comes next ends the agent
         assert sorted(delivered.all_of(agent, local.name, 3000)) == NUMBERS
         assert sorted(delivered.all_of(agent, plain.name, 3000)) == NUMBERS
         assert agent.stop() == 0

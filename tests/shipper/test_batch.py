@@ -20,7 +20,7 @@ from shipper.batch import (
     pack,
 )
 from spool.audit import audit
-from spool.queue import QueuedRun
+from spool.run import Run
 from spool.store import Chunk, Store
 
 DAY_MS = 24 * 3600 * 1000
@@ -40,7 +40,7 @@ def is_legal(timestamps, sizes):
 
 
 def a_run(events, size, first=0, last=0):
-    return QueuedRun(1, events, first, last, size)
+    return Run(1, events, first, last, size)
 
 
 # One batch

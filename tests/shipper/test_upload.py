@@ -372,6 +372,16 @@ def test_a_full_batch_does_not_wait_for_the_delay(
         assert store.unsent() == 50
 
 
+def test_whether_a_stream_is_there_is_found_out_by_one_request(
+    store: Store, cloudwatch: CloudWatch, endpoint: Endpoint
+) -> None:
+    append(store, "web", *["x"] * 50_000)
+    with uploading(store, cloudwatch):
+        wait_until(lambda: sent(store) == 50_000)
+    assert endpoint.count("PutLogEvents") == 6
+    assert endpoint.count("PutLogEvents", "ok") == 5
+
+
 def test_one_deep_stream_is_sent_by_several_requests_at_a_time(
     store: Store, cloudwatch: CloudWatch, endpoint: Endpoint
 ) -> None:
@@ -381,10 +391,13 @@ def test_one_deep_stream_is_sent_by_several_requests_at_a_time(
     def meet(_: Request) -> None:
         together.wait()  # three requests must be here at once, or this breaks
 
-    endpoint.decide = meet
-    append(store, "web", *["x"] * 30_000)
-    with uploading(store, cloudwatch):
-        wait_until(lambda: sent(store) == 30_000)
+    append(store, "web", "the first one goes alone")
+    with uploading(store, cloudwatch) as uploader:
+        wait_until(lambda: sent(store) == 1)
+        endpoint.decide = meet
+        append(store, "web", *["x"] * 30_000)
+        uploader.wake()
+        wait_until(lambda: sent(store) == 30_001)
 
 
 def test_no_error_text_quotes_what_the_service_quotes_of_a_message(

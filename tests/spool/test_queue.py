@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from spool import queue
-from spool.queue import LOOK_EVENTS, RUN_BYTES, RUN_EVENTS, Limits, runs_of
+from spool.queue import LOOK_EVENTS, Limits, consecutive
+from spool.run import RUN_BYTES
+from spool.schema import RUN_BLOCK
 
 NO_FIXTURE_RESET = [HealthCheck.function_scoped_fixture]
 
@@ -48,32 +49,33 @@ def runs(desk, stream="s"):
     ("count", "lengths"),
     [
         (1, [1]),
-        (999, [999]),
-        (1_000, [1_000]),
-        (1_001, [1_000, 1]),
-        (2_000, [1_000, 1_000]),
-        (2_001, [1_000, 1_000, 1]),
+        (254, [254]),
+        (255, [255]),
+        (256, [255, 1]),
+        (511, [255, 256]),
+        (512, [255, 256, 1]),
     ],
 )
-def test_a_run_ends_at_a_thousand_events(desk, count, lengths):
+def test_a_run_ends_before_a_multiple_of_256(desk, count, lengths):
     desk.put(*((n, "x") for n in range(count)))
     assert [last - first + 1 for first, last, *_ in runs(desk)] == lengths
-    assert RUN_EVENTS == 1_000
+    assert RUN_BLOCK == 256
 
 
-def test_lines_that_trickle_in_make_one_run_until_it_has_a_thousand(desk):
-    for n in range(500):
-        desk.put((500 - n, "x"), (500 + n, "yy"))
-    assert runs(desk) == [(1, 1_000, 1, 999, 1_500)]
+def test_lines_that_trickle_in_make_one_run_until_its_ids_end(desk):
+    for n in range(127):
+        desk.put((127 - n, "x"), (127 + n, "yy"))
+    assert runs(desk) == [(1, 254, 1, 253, 381)]
     desk.put((5, "zzz"))
-    assert runs(desk) == [(1, 1_000, 1, 999, 1_500), (1_001, 1_001, 5, 5, 3)]
-    assert desk.store.waiting(desk.stream()) == (1_001, 1_503)
+    desk.put((6, "zzzz"))
+    assert runs(desk) == [(1, 255, 1, 253, 384), (256, 256, 6, 6, 4)]
+    assert desk.store.waiting(desk.stream()) == (256, 388)
 
 
-def test_a_chunk_that_would_pass_a_thousand_begins_a_run_of_its_own(desk):
-    desk.put(*((n, "x") for n in range(998)))
-    desk.put((1, "x"), (1, "x"), (1, "x"))
-    assert [run[:2] for run in runs(desk)] == [(1, 998), (999, 1_001)]
+def test_of_a_chunk_the_begin_goes_on_with_the_run_before(desk):
+    desk.put(*((n, "x") for n in range(250)))
+    desk.put(*((1, "x") for _ in range(50)))
+    assert [run[:2] for run in runs(desk)] == [(1, 255), (256, 300)]
 
 
 def test_a_run_is_small_in_bytes_too(desk):
@@ -104,7 +106,7 @@ def test_a_run_does_not_grow_once_it_was_taken(desk):
 
 @given(st.sets(st.integers(1, 60)))
 def test_runs_name_each_number_once_and_never_touch(ids):
-    found = runs_of(list(ids))
+    found = consecutive(list(ids))
     assert [n for first, last in found for n in range(first, last + 1)] == sorted(ids)
     assert all(later[0] > earlier[1] + 1 for earlier, later in pairwise(found))
 
@@ -112,10 +114,10 @@ def test_runs_name_each_number_once_and_never_touch(ids):
 # What is taken
 
 
-def test_a_batch_takes_whole_runs_where_they_do_not_overlap(desk):
+def test_a_batch_is_full_where_runs_do_not_overlap(desk):
     desk.limits = at_most(2_500)
     desk.put(*((n, f"{n}") for n in range(3_000)))
-    assert [batch.events for batch in desk.drain()] == [2_000, 1_000]
+    assert [batch.events for batch in desk.drain()] == [2_500, 500]
 
 
 def test_a_batch_takes_part_of_runs_that_overlap(desk):
@@ -172,16 +174,17 @@ EVENTS = st.lists(st.tuples(TIMES, st.integers(1, 9)), min_size=1, max_size=25)
 @settings(max_examples=120, deadline=None, suppress_health_check=NO_FIXTURE_RESET)
 @given(
     appends=st.lists(st.tuples(st.sampled_from("ab"), EVENTS), min_size=1, max_size=8),
-    run_events=st.integers(1, 4),
+    run_block=st.sampled_from([1, 2, 4]),
     batch_events=st.integers(1, 9),
 )
 def test_batches_are_the_events_in_order_of_time_cut_somewhere(
-    open_desk, tmp_path_factory, monkeypatch, appends, run_events, batch_events
+    open_desk, tmp_path_factory, monkeypatch, appends, run_block, batch_events
 ):
     """
     A world in miniature, so that runs and batches overlap in all ways.
     """
-    monkeypatch.setattr(queue, "RUN_EVENTS", run_events)
+    monkeypatch.setattr("spool.run.RUN_BLOCK", run_block)
+    monkeypatch.setattr("spool.queue.RUN_BLOCK", run_block)
     desk = open_desk(tmp_path_factory.mktemp("spool") / "db", at_most(batch_events))
     put = {"a": [], "b": []}
     for stream, events in appends:

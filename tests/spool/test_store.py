@@ -881,7 +881,8 @@ class Life(RuleBasedStateMachine):
 
 
 def test_whatever_happens_in_whatever_order_every_event_is_where_it_should_be(monkeypatch):
-    monkeypatch.setattr(queue, "RUN_EVENTS", 4)
+    monkeypatch.setattr("spool.run.RUN_BLOCK", 4)
+    monkeypatch.setattr("spool.queue.RUN_BLOCK", 4)
     monkeypatch.setattr(queue, "SLICE_EVENTS", 6)
     monkeypatch.setattr(retention, "SLICE_BATCHES", 3)
     run_state_machine_as_test(

@@ -310,12 +310,14 @@ def test_without_inotify_watches_it_looks_instead(
     assert caplog.text.count("cannot watch") == 1
 
 
-def test_a_containers_folder_that_cannot_be_read_is_told_and_tried_again(
-    store: Store, tmp_path: Path
+def test_a_containers_folder_that_cannot_be_read_is_told_once_and_tried_again(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.DEBUG)
     containers = tmp_path / "later"
     with reading(containers, store):
-        time.sleep(0.2)
+        time.sleep(0.5)
+        assert caplog.text.count("cannot list") == 1
         LogWriter(containers, WEB, "web").write("there at last")
         wait_until(lambda: stored(store) == ["there at last"])
 
