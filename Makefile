@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo install test check faults bench bench-guard bench-record image format clean
+.PHONY: demo install test check faults bench bench-guard bench-record image docs dist format clean
 
 demo: $(INSTALLED)
 	$(BIN)/spool demo
@@ -36,6 +36,12 @@ bench-record: $(INSTALLED)
 image:
 	docker build --tag logspool \
 		--build-arg VERSION="$$($(PYTHON) -c 'import spool; print(spool.__version__)')" .
+
+docs: $(INSTALLED)
+	$(BIN)/python docs/settings.py > docs/settings.md
+
+dist:
+	PYTHON=$(PYTHON) .ci/dist
 
 format: $(INSTALLED)
 	$(BIN)/ruff check --fix .

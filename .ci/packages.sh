@@ -6,6 +6,7 @@ install_packages() {
     command -v make >/dev/null || wanted+=(make)
     command -v sqlite3 >/dev/null || wanted+=(sqlite3)
     command -v dockerd >/dev/null || wanted+=(docker.io)
+    command -v systemd-analyze >/dev/null || wanted+=(systemd) # reads our unit; it is not run
     command -v debootstrap >/dev/null || wanted+=(debootstrap)
     command -v docker-compose >/dev/null || wanted+=(docker-compose)
     is_static_busybox || wanted+=(busybox-static)

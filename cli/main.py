@@ -41,6 +41,7 @@ COMMANDS = {
     "prune": "Delete old sent events.",
     "check": "Verify the file, and that every event is accounted for.",
     "doctor": "What keeps this host from shipping, with the remedy for each.",
+    "unit": "Print the systemd service, or install it.",
     "completion": "What your shell needs to complete commands and options.",
     "demo": "Show it all working, with no AWS and no Docker.",
 }

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from shipper.durations import human_duration
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.live import Live
@@ -208,20 +210,6 @@ def human_bytes(count: int) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:.1f} TiB"
-
-
-def human_duration(seconds: float) -> str:
-    """
-    `40 s`, `3 min`, `2 h 5 min`, `12 days`.
-    """
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    if minutes < 2 * 24 * 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes // (24 * 60):,} days"
 
 
 def write_check(state: str, check: str, found: str, remedy: str | None) -> None:

@@ -8,6 +8,7 @@ chance to be sent.
 from __future__ import annotations
 
 import logging
+import os
 import resource
 import threading
 import time
@@ -26,13 +27,15 @@ from shipper.collecting import Chooser
 from shipper.errors import ShipperError
 from shipper.health import Health, noting_deaths
 from shipper.naming import Namer
+from shipper.pulse import Pulse
 from shipper.sources.docker_logs import JsonFileSource
 from shipper.sources.intake import Intake
 from shipper.sources.multiline import MultilineRule
 from shipper.sources.pod_logs import PodLogSource
 from shipper.stopping import Stop, stopping_on_signals
+from shipper.supervisor import Supervisor
 from shipper.trouble import Trouble
-from shipper.upkeep import keep_up
+from shipper.upkeep import Notes, keep_up
 from shipper.upload import Endpoint, Uploader
 from spool.budget import Budget, WhenFull
 from spool.errors import SpoolUnusable
@@ -95,14 +98,15 @@ def run(settings: Settings) -> bool:
     Returns False where events are left that were to be sent. Raises `SpoolError`, `ShipperError`.
     """
     _allow_many_files()
-    with ShipperLock(settings.db) as lock:
+    with Supervisor(os.environ) as supervisor, ShipperLock(settings.db) as lock:
         damage = None
         while True:
+            supervisor.prepare("looking whether the spool is sound")
             facts = rescue(settings.db, is_thorough=not lock.was_released, damage=damage)
             for fact in facts:
                 log.warning("%s", fact)
             begun_s = time.monotonic()
-            agent, delivered = _live(settings)
+            agent, delivered = _live(settings, supervisor)
             damage = agent.damage
             lock.is_in_order = damage is None
             if damage is None or agent.was_told_to_stop:
@@ -113,7 +117,7 @@ def run(settings: Settings) -> bool:
                 )
 
 
-def _live(settings: Settings) -> tuple[_Agent, bool]:
+def _live(settings: Settings, supervisor: Supervisor) -> tuple[_Agent, bool]:
     """
     One agent, until a stop or until its spool turns out to be damaged, and whether all is sent.
     """
@@ -150,7 +154,7 @@ def _live(settings: Settings) -> tuple[_Agent, bool]:
             concurrency=settings.concurrency,
             trouble=trouble,
         )
-        agent = _Agent(settings, store, uploader, stop, trouble)
+        agent = _Agent(settings, store, uploader, stop, trouble, supervisor)
         return agent, agent.run(telemetry, deaths)
 
 
@@ -166,6 +170,7 @@ class _Agent:
         uploader: Uploader,
         stop: Stop,
         trouble: Trouble,
+        supervisor: Supervisor,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -173,6 +178,7 @@ class _Agent:
         self._budget = Budget(store, settings.max_size_bytes, settings.when_full)
         self._uploader = uploader
         self._stop = stop
+        self._supervisor = supervisor
         self.damage: str | None = None
         self.was_told_to_stop = False
         store.on_damage = self._end_damaged
@@ -197,21 +203,32 @@ class _Agent:
 
     def _run(self, telemetry: Telemetry | None, deaths: Sequence[str]) -> bool:
         self._uploader.start()
+        pulses = [Pulse("capture", self._stop.event) for _ in self._sources]
         captures = [
-            threading.Thread(target=self._capture, args=[source], name="capture", daemon=True)
-            for source in self._sources
+            threading.Thread(target=self._capture, args=job, name="capture", daemon=True)
+            for job in zip(self._sources, pulses, strict=True)
         ]
         upkeep = threading.Thread(target=self._keep_up, name="upkeep", daemon=True)
+        upload_pulse = Pulse("upload", self._stop.event)
+        vitals = Vitals(self._store)
+        health = Health(
+            vitals,
+            self._stop.event,
+            # with `once` capturing ends, and nothing turns for ever
+            threads=[upkeep] if self._settings.once else [upkeep, *captures],
+            deaths=deaths,
+            pulses=[] if self._settings.once else [*pulses, upload_pulse],
+        )
         if telemetry:
-            lasting = [upkeep] if self._settings.once else [upkeep, *captures]
-            vitals = Vitals(self._store)
-            health = Health(vitals, self._stop.event, threads=lasting, deaths=deaths)
             telemetry.start(vitals, health)
         log.info("started")
         for thread in (upkeep, *captures):
             thread.start()
-        delivered = self._ship_once(captures) if self._settings.once else self._ship()
+        self._supervisor.watch(health, lambda: health.summary(self._notes()))
+        delivered = self._ship_once(captures) if self._settings.once else self._ship(upload_pulse)
         is_told = self._stop.event.is_set()
+        if self.damage is None or self.was_told_to_stop:
+            self._supervisor.stopping()
         self._stop.set()
         deadline_s = time.monotonic() + STOP_BUDGET_S / 2
         for thread in captures:
@@ -234,8 +251,16 @@ class _Agent:
             log.error("the spool is damaged: %s", reason)
             self._stop.set()
 
-    def _ship(self) -> bool:
-        self._uploader.run(self._stop.event)
+    def _notes(self) -> Notes:
+        """
+        What is the matter now, by name.
+        """
+        notes = {"trouble": self._trouble.reason, **self._budget.notes, **self._uploader.notes}
+        del notes["max_size"]
+        return notes
+
+    def _ship(self, stop: threading.Event) -> bool:
+        self._uploader.run(stop)
         return True
 
     def _ship_once(self, captures: list[threading.Thread]) -> bool:
@@ -262,12 +287,12 @@ class _Agent:
                 break
         return not self._budget.is_blocked
 
-    def _capture(self, source: Source) -> None:
+    def _capture(self, source: Source, stop: threading.Event) -> None:
         try:
             capture(
                 source,
                 self._store,
-                self._stop.event,
+                stop,
                 once=self._settings.once,
                 make_room=self._budget.make_room,
                 trouble=self._trouble,

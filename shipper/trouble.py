@@ -26,6 +26,8 @@ class Trouble:
         self._begins = begins
         self._ends = ends
         self._troubled: set[str] = set()
+        self.reason: str | None = None
+        """Why it fails at present, as it was logged."""
         self._lock = threading.Lock()
 
     def begin(self, who: str, reason: object) -> None:
@@ -34,7 +36,8 @@ class Trouble:
         """
         with self._lock:
             if not self._troubled:
-                self._log.error(self._begins, reason)
+                self.reason = self._begins % reason
+                self._log.error("%s", self.reason)
             self._troubled.add(who)
 
     def end(self, who: str) -> None:
@@ -43,5 +46,6 @@ class Trouble:
         """
         with self._lock:
             if self._troubled == {who}:
+                self.reason = None
                 self._log.info(self._ends)
             self._troubled.discard(who)

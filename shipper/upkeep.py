@@ -19,7 +19,7 @@ from spool.budget import Budget
 from spool.retention import prune, shrink
 from spool.store import Store
 
-__all__ = ["keep_up"]
+__all__ = ["Notes", "keep_up"]
 
 Notes = dict[str, str | None]
 """What is the matter, by name; None where nothing is."""

@@ -43,6 +43,9 @@ STREAM_CAP_S = 60.0
 
 STORE_RETRY_S = 1.0
 
+TURN_S = 10.0
+"""So often it turns at least, however long DELAY is: one that does not is stuck."""
+
 
 class Endpoint(Protocol):
     """
@@ -151,7 +154,7 @@ class Uploader:
         Send every `delay_s`, and full batches at once, until `stop` is set.
         """
         while not stop.is_set():
-            self._woken.wait(self._flush.pause_s(self._flush_s()))
+            self._woken.wait(min(self._flush.pause_s(self._flush_s()), TURN_S))
             self._woken.clear()
             self._enqueue(everything=self._flush.is_due(self._flush_s()))
 

@@ -68,7 +68,7 @@ def clean_environment(extra: dict[str, str] | None = None) -> dict[str, str]:
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("AWS_", "SPOOL_", "LOGSPOUT", "ROUTE_URIS"))
-        and name not in ("DELAY", "DEBUG", "NOEC2", "BACKLOG", "TAIL", "ALLOW_TTY")
+        and name not in ("DELAY", "DEBUG", "NOEC2", "BACKLOG", "TAIL", "ALLOW_TTY", "NOTIFY_SOCKET")
     }
     folder = str(Path(__file__).parent.parent)
     return {**mine, "PYTHONPATH": folder, "SPOOL_SOURCE": "files", **NO_PODS, **(extra or {})}

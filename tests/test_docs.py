@@ -11,6 +11,7 @@ import shlex
 import shutil
 import sqlite3
 import subprocess
+import sys
 import time
 from contextlib import closing
 from importlib import import_module
@@ -31,8 +32,15 @@ GO_ON = ("run", "top", "web")
 NEED_MORE = {
     "demo": "test_demo.py runs it",
     "doctor": "test_doctor.py runs it",
+    "unit": "test_unit.py runs it, and not on this very system",
     "completion": "redirected into folders of the system",
 }
+
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+BLOCK = re.compile(r"^```\w*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+NO_COMMAND = ("COMMAND", "…", "─")
+STANDS_FOR = {"ID": "4711", "HOST:PORT": "9090", "SIZE": "1MiB", "PATTERN": "x", "DIR": "/"}
 
 
 def examples() -> list[str]:
@@ -157,3 +165,98 @@ def test_an_example_of_the_help_works(
     )
     assert done.returncode in ((0, TOLD_TO_END) if goes_on else (0,)), done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def prose(page: Path) -> str:
+    return BLOCK.sub("", page.read_text())
+
+
+def documented_commands() -> list[tuple[str, str]]:
+    """
+    Each `spool ...` that a page shows, in a block or within a line, with the page's name.
+    """
+    found = []
+    for page in PAGES:
+        blocks = [block.replace("\\\n", " ") for block in BLOCK.findall(page.read_text())]
+        lines = [line for block in blocks for line in block.splitlines()]
+        for text in [*lines, *re.findall(r"`([^`]+)`", prose(page))]:
+            begun = re.match(r"(?:\$ )?(?:sudo )?(spool .*)", text.strip())
+            if begun and not any(word in text for word in NO_COMMAND):
+                found.append((page.name, begun[1]))
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize(("page", "line"), documented_commands())
+def test_a_documented_command_has_the_options_it_is_given(page: str, line: str) -> None:
+    """
+    It is parsed, and not run.
+    """
+    words = shlex.split(line.partition(" > ")[0].partition(" | ")[0], comments=True)[1:]
+    if words[0] in ("--help", "--version"):
+        return
+    if "://" in words[0]:
+        words.insert(0, "run")
+    name, *arguments = [STANDS_FOR.get(word, word) for word in words]
+    assert name in COMMANDS, page
+    if arguments:
+        import_module(f"cli.{name}").command.make_context(name, arguments)
+
+
+def test_many_commands_are_documented() -> None:
+    shown = {line.split()[1] for _, line in documented_commands()}
+    assert len(documented_commands()) > 40
+    assert COMMANDS.keys() - shown <= {"completion"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_link_between_the_pages_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        path, _, anchor = target.partition("#")
+        if "://" in target:
+            continue
+        leads_to = (page.parent / path).resolve() if path else page
+        assert leads_to.exists(), target
+        heads = re.findall(r"^#+ (.*)$", leads_to.read_text(), re.MULTILINE) if anchor else []
+        anchors = {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+        assert not anchor or anchor in anchors, target
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page.name != "CONTRIBUTING.md"], ids=lambda page: page.name
+)
+def test_a_page_that_users_are_told_of_is_there(page: Path) -> None:
+    for name in re.findall(r"\bdocs/(\w+\.md)\b", prose(page)):
+        assert (ROOT / "docs" / name).exists(), name
+
+
+def test_the_settings_are_those_of_the_code() -> None:
+    """
+    `make docs` writes the page.
+    """
+    made = subprocess.run(
+        [sys.executable, ROOT / "docs" / "settings.py"], capture_output=True, text=True, check=True
+    )
+    assert (ROOT / "docs" / "settings.md").read_text() == made.stdout
+
+
+def test_every_setting_of_logspout_and_its_adapter_has_its_row_in_the_guide() -> None:
+    """
+    All that their code reads from the environment or from a route (818dd82 and 32a9fb8).
+    """
+    known = """
+        ALLOW_TTY BACKLOG DEBUG DELAY DOCKER_HOST EXCLUDE_LABEL EXCLUDE_LABELS HTTP_BIND_ADDRESS
+        HTTP_PORT INACTIVITY_TIMEOUT LOGSPOUT_GROUP LOGSPOUT_STREAM MULTILINE_ENABLE_DEFAULT
+        MULTILINE_FLUSH_AFTER MULTILINE_MATCH MULTILINE_PATTERN MULTILINE_SEPARATOR NOEC2 PORT
+        RAW_FORMAT RETRY_COUNT ROUTESPATH ROUTE_URIS SYSLOG_DATA SYSLOG_FORMAT SYSLOG_HOSTNAME
+        SYSLOG_PID SYSLOG_PRIORITY SYSLOG_STRUCTURED_DATA SYSLOG_TAG SYSLOG_TCP_FRAMING
+        SYSLOG_TIMESTAMP TAIL append_tag filter.id filter.labels filter.name filter.sources
+        structured_data LOGSPOUT_MULTILINE
+    """
+    rows = "".join(
+        line for line in (ROOT / "docs" / "migrating.md").read_text().splitlines() if "| " in line
+    )
+    assert [name for name in known.split() if f"`{name}`" not in rows] == []
+
+
+def test_the_readme_is_one_screen_and_a_half() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 100

@@ -18,13 +18,29 @@ from typing import Any
 
 from shipper.batch import MAX_MESSAGE_BYTES
 from shipper.errors import RouteError
+from shipper.route import AGENT, CONTAINER, Setting
 from spool.store import Event
 
-__all__ = ["Match", "Multiline", "MultilineRule", "rule_from"]
+__all__ = ["SETTINGS", "Match", "Multiline", "MultilineRule", "rule_from"]
 
 DEFAULT_PATTERN = r"^\s"
 DEFAULT_SEPARATOR = "\n"
 DEFAULT_FLUSH_S = 0.5
+
+SETTINGS = (
+    Setting("MULTILINE_PATTERN", (AGENT,), "a regular expression", DEFAULT_PATTERN),
+    Setting(
+        "MULTILINE_MATCH",
+        (AGENT,),
+        "what a line that matches is in its event: first, last, nonfirst or nonlast",
+        "nonfirst",
+    ),
+    Setting("MULTILINE_FLUSH_AFTER", (AGENT,), "ms without a line that end an event", "500"),
+    Setting("MULTILINE_SEPARATOR", (AGENT,), "what is put between its lines", "a line break"),
+    Setting("MULTILINE_ENABLE_DEFAULT", (AGENT,), "false: only where a container says so", "true"),
+    Setting("LOGSPOUT_MULTILINE", (CONTAINER,), "true or false, for this container"),
+)
+"""Any of MULTILINE_* joins lines; where none is given and no --multiline, a line is an event."""
 
 INDENTED = ("\tat main", "    at main")
 
