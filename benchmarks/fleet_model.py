@@ -25,7 +25,8 @@ from shipper.backoff import Every
 from shipper.batch import LIMITS, MAX_BATCH_EVENTS, is_full, requests_for
 from shipper.brake import Brake
 from shipper.errors import Action, DeliveryError
-from spool.queue import RUN_BYTES, RUN_EVENTS, QueuedRun
+from spool.run import RUN_BYTES, Run
+from spool.schema import RUN_BLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,9 +99,9 @@ def batch_events(waiting: int, line_bytes: int) -> int:
     How many of so many waiting events of one size share the next request: the queue's runs, packed
     by the product's rule.
     """
-    step = max(1, min(RUN_EVENTS, RUN_BYTES // line_bytes))
+    step = max(1, min(RUN_BLOCK, RUN_BYTES // line_bytes))
     runs = [
-        QueuedRun(
+        Run(
             first,
             min(first + step, waiting) - 1,
             0,

@@ -279,10 +279,12 @@ class _Agent:
         """
         With `--once` and a full spool: send all that is in it; whether that made room.
         """
-        if not self._uploader.drain(give_up_s=GIVE_UP_S, stop=self._stop.event):
-            return False
         deadline_s = time.monotonic() + GIVE_UP_S
         while self._budget.is_blocked and time.monotonic() < deadline_s:
+            if self._store.unsent():  # also what was stored while there was room for a moment
+                if not self._uploader.drain(give_up_s=GIVE_UP_S, stop=self._stop.event):
+                    return False
+                deadline_s = time.monotonic() + GIVE_UP_S
             if self._stop.event.wait(0.05):
                 break
         return not self._budget.is_blocked

@@ -42,11 +42,8 @@ ABSENT_S = 1.0
 """Between two looks for a folder that is not there."""
 
 RESCAN_S = 10.0
-READING_BYTES = 4_000_000
-"""
-A reading is stored when it has so many bytes of lines, or when no file has much more: behind, the
-disk is waited for a fourth as often.
-"""
+READING_BYTES = 2_000_000
+"""A reading is stored when it has so many bytes of lines, or when no file has much more."""
 
 MUCH_BYTES = 500_000
 """A file that gave so many bytes of lines at one look has more; the next look follows at once."""

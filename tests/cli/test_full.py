@@ -140,7 +140,8 @@ def test_once_gives_up_where_nothing_can_be_delivered(
     kept = status(db)
     assert 0 < kept["unsent"] == kept["collected"] < 12_000
     endpoint.accept()
-    assert spool(*run, environment=endpoint.environment()).returncode == 0
+    done = spool(*run, environment=endpoint.environment())
+    assert done.returncode == 0, done.stderr
     assert len(set(endpoint.messages(HOST_GROUP, "web"))) == 12_000
 
 

@@ -19,9 +19,8 @@ def _hold_up(original):
 
 
 if "HANGS" in os.environ:
-    from shipper.sources.json_file import JsonFileSource
-
     from shipper import health
+    from shipper.sources.docker_logs import JsonFileSource
     from spool.store import Store
 
     HANGS = Path(os.environ["HANGS"])
