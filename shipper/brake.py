@@ -39,14 +39,9 @@ RAMP_RATE, RAMP_GROWTH = 10.0, 1.5
 START_RATE, DRAIN_S = 0.3, 120.0
 """Once throttled: a rate that all hosts begin at, or one that sends what waits in that time."""
 
+CUT = 0.78
 SEARCH_STEP = 0.4
 """Of the rate at the beginning, added with each success until it was too much."""
-
-SEARCH_CUT, CUT = 0.6, 0.78
-"""What a throttle leaves of the rate: the first, when all have grown too far, and any other."""
-
-SETTLE_S = 3.0
-"""So long after a throttle another says nothing new: the fleet has yet to answer to the first."""
 
 CREEP_STEP, CREEP_WAITING = 0.001, 10
 CREEP_TAKEN = {True: 15, False: 45}
@@ -75,8 +70,7 @@ class Throttle:
     _is_searching: bool = False
     _taken: int = 0
     _slowed_s: float = 0.0
-    _sent_s: float = 0.0
-    _chance: float = 1.0
+    _next_s: float = 0.0
 
     @property
     def rate(self) -> float | None:
@@ -89,7 +83,7 @@ class Throttle:
         """
         Seconds until the next request may go.
         """
-        return max(0.0, self._sent_s + self._chance / self._rate - now_s) if self._rate else 0.0
+        return max(0.0, self._next_s - now_s) if self._rate else 0.0
 
     def flush_s(self, requests: int) -> float:
         """
@@ -114,12 +108,12 @@ class Throttle:
 
     def slow_down(self, sent_s: float, now_s: float) -> None:
         """
-        A request that went out at `sent_s` was too much; those that go soon after say no more.
+        A request that went out at `sent_s` was too much; those that were out with it say no more.
         """
-        if self._is_throttled and sent_s < self._slowed_s + SETTLE_S:
+        if self._is_throttled and sent_s < self._slowed_s:
             return
         if self._is_throttled and self._rate:
-            rate = max(MIN_RATE, self._rate * (SEARCH_CUT if self._is_searching else CUT))
+            rate = max(MIN_RATE, self._rate * CUT)
             # told again and again it knows nothing of what there will be
             self._is_searching = rate == MIN_RATE and not self._taken
         else:
@@ -151,7 +145,7 @@ class Throttle:
 
     def _limit(self, rate: float, now_s: float) -> None:
         self._rate = rate
-        self._sent_s, self._chance = now_s, self.random.uniform(0.5, 1.5)
+        self._next_s = now_s + self.random.uniform(0.5, 1.5) / rate
 
 
 class Brake:

@@ -16,8 +16,6 @@ from shipper.brake import (
     FLUSH_SHARE,
     MAX_RATE,
     MIN_RATE,
-    SEARCH_CUT,
-    SETTLE_S,
     START_RATE,
     Brake,
     Throttle,
@@ -87,23 +85,13 @@ def test_who_has_more_to_send_begins_higher() -> None:
     assert throttled(full_requests=1_000).rate == 1_000 / DRAIN_S
 
 
-def test_requests_that_go_soon_after_a_throttle_slow_it_down_no_more() -> None:
+def test_requests_that_were_out_together_slow_it_down_once() -> None:
     throttle = throttled(full_requests=1_000)
-    for sent_s in (0.99, 1.1, 1.0 + SETTLE_S - 0.1):
-        throttle.slow_down(sent_s, sent_s + 0.1)
+    for _ in range(10):
+        throttle.slow_down(0.99, 1.1)
     assert throttle.rate == 1_000 / DRAIN_S
-    throttle.slow_down(1.0 + SETTLE_S, 4.1)
-    assert throttle.rate == pytest.approx(SEARCH_CUT * 1_000 / DRAIN_S)
-
-
-def test_the_first_throttle_of_a_search_takes_more_than_those_that_follow() -> None:
-    throttle = throttled(full_requests=1_000)
-    throttle.speed_up()
-    for sent_s, left in ((10.0, SEARCH_CUT), (20.0, CUT)):
-        before = throttle.rate or 0
-        throttle.slow_down(sent_s, sent_s + 0.1)
-        assert throttle.rate == pytest.approx(left * before)
-    assert SEARCH_CUT < CUT
+    throttle.slow_down(1.1, 1.2)
+    assert throttle.rate == pytest.approx(CUT * 1_000 / DRAIN_S)
 
 
 def test_once_it_was_too_much_again_it_grows_slower() -> None:
@@ -111,7 +99,7 @@ def test_once_it_was_too_much_again_it_grows_slower() -> None:
     before = throttle.rate or 0
     throttle.speed_up()
     fast = (throttle.rate or 0) - before
-    throttle.slow_down(5.0, 5.1)
+    throttle.slow_down(2.0, 2.1)
     before = throttle.rate or 0
     throttle.speed_up()
     assert (throttle.rate or 0) - before < fast / 10
