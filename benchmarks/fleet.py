@@ -67,6 +67,7 @@ def measured(kind: str, hosts: int, seed: int) -> dict[str, Any]:
     fleet = Fleet(hosts, seed=seed, **KINDS[kind])
     world = World(fleet)
     needed = world.requests_needed()
+    by_backlog = sorted(world.hosts, key=lambda host: host.left)
     world.run(until_s=LIMIT_S)
     drained = [host.drained_s for host in world.hosts]
     ends = [min(end_s, LIMIT_S) for end_s in drained]
@@ -79,6 +80,7 @@ def measured(kind: str, hosts: int, seed: int) -> dict[str, Any]:
         "mean_s": round(mean_s, 1),
         "slowest_s": round(max(ends), 1),
         "slowest_by_mean": round(max(ends) / mean_s, 2),
+        "slowest_by_like": round(slowest_by_like([host.drained_s for host in by_backlog]), 2),
         "jain": round(sum(ends) ** 2 / hosts / sum(end * end for end in ends), 3),
         "throttled_percent": round(100 * throttled / (taken + throttled), 1),
         "undrained": sum(end_s > LIMIT_S for end_s in drained),
@@ -87,6 +89,19 @@ def measured(kind: str, hosts: int, seed: int) -> dict[str, Any]:
         "taken_by_s": [world.taken_by_s.get(s, 0) for s in range(int(world.now_s))],
         "throttled_by_s": [world.throttled_by_s.get(s, 0) for s in range(int(world.now_s))],
     }
+
+
+def slowest_by_like(ends_s: list[float]) -> float:
+    """
+    The slowest against the mean of those with a like backlog, of the worst tenth; `ends_s` are
+    ordered by backlog.
+    """
+    size = max(1, len(ends_s) // 10)
+    tenths = [
+        [min(end_s, LIMIT_S) for end_s in ends_s[first : first + size]]
+        for first in range(0, size * (len(ends_s) // size), size)
+    ]
+    return max(max(tenth) / (sum(tenth) / len(tenth)) for tenth in tenths)
 
 
 def write_page(results: list[dict[str, Any]]) -> None:

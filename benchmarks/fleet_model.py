@@ -25,8 +25,6 @@ from shipper.backoff import Every
 from shipper.batch import LIMITS, MAX_BATCH_EVENTS, is_full, requests_for
 from shipper.brake import Brake
 from shipper.errors import Action, DeliveryError
-from spool.run import RUN_BYTES, Run
-from spool.schema import RUN_BLOCK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,24 +94,10 @@ class Batch:
 @lru_cache(maxsize=100_000)
 def batch_events(waiting: int, line_bytes: int) -> int:
     """
-    How many of so many waiting events of one size share the next request: the queue's runs, packed
-    by the product's rule.
+    How many of so many waiting events of one size share the next request, by the product's rule:
+    the queue fills a batch up.
     """
-    step = max(1, min(RUN_BLOCK, RUN_BYTES // line_bytes))
-    runs = [
-        Run(
-            first,
-            min(first + step, waiting) - 1,
-            0,
-            0,
-            (min(first + step, waiting) - first) * line_bytes,
-        )
-        for first in range(0, waiting, step)
-    ]
-    packed = LIMITS.pack(runs)
-    return sum(run.events for run in runs[:packed]) or LIMITS.fit(
-        [0] * waiting, [line_bytes] * waiting
-    )
+    return LIMITS.fit([0] * waiting, [line_bytes] * waiting)
 
 
 class Quota:

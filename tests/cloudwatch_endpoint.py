@@ -1293,6 +1293,7 @@ class Endpoint:
         self._queued: deque[tuple[Fault, str | None]] = deque()
         self._standing: dict[str | None, Fault] = {}
         self._releases = 0
+        self._is_stopping = False
         self._outcomes: Counter[tuple[str, str]] = Counter()
         self._totals: Counter[str] = Counter()
         self._lateness_ms: Counter[int] = Counter()
@@ -1313,12 +1314,14 @@ class Endpoint:
         with self._changed:
             if self._standing.get(None) is REFUSED:
                 del self._standing[None]
+        self._is_stopping = False
         self._server.start()
 
     def stop(self) -> None:
         """
         Refuses and ends all connections; what is stored stays, and so does the port.
         """
+        self._is_stopping = True  # before what is held up goes on
         self._release()
         self._server.stop()
 
@@ -1639,7 +1642,7 @@ class Endpoint:
     ) -> bool:
         if fault.delay_s:
             self._wait_for_release(releases, fault.delay_s)
-            if not self._server.has(connection):
+            if self._is_stopping or not self._server.has(connection):
                 self._record(request, "stopped")
                 return False
         reply, stored_count = (fault.reply, 0) if not fault.is_stored else self._perform(request)
