@@ -73,9 +73,10 @@ def test_drop_oldest_goes_on_collecting_and_counts_what_it_dropped(
         assert size_bytes(db) < 8 * MIB + LOG_BYTES
         endpoint.accept()
         wait_until(lambda: agent.status()["unsent"] == 0, timeout_s=60)
-        lines += write(container, 15_000, 7_000)  # room is made when it is needed
-        wait_until(lambda: agent.status()["collected"] == 22_000)
-        wait_until(lambda: agent.status()["unsent"] == 0, timeout_s=60)
+        for first in range(15_000, 22_000, 1_000):  # room is made when it is needed
+            lines.extend(write(container, first, 1_000))
+            wait_until(lambda: agent.status()["collected"] == len(lines), timeout_s=60)
+            wait_until(lambda: agent.status()["unsent"] == 0, timeout_s=60)
         told = agent.log.read_text()
         assert agent.stop() == 0
     done = status(db)
