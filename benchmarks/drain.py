@@ -38,7 +38,7 @@ def drain(lines: int, shipper: Shipper, folder: Path, home: Path) -> Figures:
             if shipper.ends_by_itself:
                 usage = process.wait()
             else:
-                endpoint.wait_for(lines, timeout_s=TIMEOUT_S)
+                endpoint.wait_for(lines, timeout_s=TIMEOUT_S, check=process.check)
                 usage = process.stop()
         return delivered(endpoint, usage, events=lines, begun_s=begun_s)
 

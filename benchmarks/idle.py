@@ -35,7 +35,7 @@ def measure(seconds: float, shipper: Shipper, folder: Path, home: Path) -> Figur
         EndpointProcess(home) as endpoint,
         shipper.start(folder / "containers", home, endpoint, is_live=True) as process,
     ):
-        endpoint.wait_for(CONTAINERS * LINES_EACH, timeout_s=TIMEOUT_S)
+        endpoint.wait_for(CONTAINERS * LINES_EACH, timeout_s=TIMEOUT_S, check=process.check)
         time.sleep(SETTLED_S)
         before_s = cpu_s(process.pid)
         time.sleep(seconds)

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -63,7 +62,7 @@ class Live:
         self.writer.wait()
         if told["most_behind_s"] > MOST_BEHIND_S:
             raise Failed(f"the writer was {told['most_behind_s']:.1f} s behind its rate")
-        self.endpoint.wait_for(told["lines"], timeout_s=TIMEOUT_S)
+        self.endpoint.wait_for(told["lines"], timeout_s=TIMEOUT_S, check=self.shipper.check)
         self.facts["written"] = told["lines"]
         self.facts["twice"] = self.endpoint.events() - told["lines"]
 
@@ -85,7 +84,6 @@ def live(shipper: Shipper, home: Path, rate: int) -> Iterator[Live]:
             assert writer.stdout
             begun_s = json.loads(writer.stdout.readline())["begun_s"]
             yield Live(endpoint, process, writer, begun_s, rate)
-            if not process.is_running():
-                raise Failed(f"{shipper.name} ended at {time.time() - begun_s:.0f} s")
+            process.check()
         finally:
             writer.terminate()

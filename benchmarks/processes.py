@@ -61,6 +61,14 @@ class Measured:
     def is_running(self) -> bool:
         return self._launcher.poll() is None
 
+    def check(self) -> None:
+        """
+        Failed, with what it said, if it has ended.
+        """
+        if not self.is_running():
+            self.wait()
+            raise Failed("it ended before it was told to")
+
     def wait(self) -> Usage:
         """
         Its usage, when it has ended; Failed if it was not well.

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,14 +67,17 @@ class EndpointProcess:
         except OSError:
             return 0
 
-    def wait_for(self, events: int, *, timeout_s: float) -> None:
+    def wait_for(
+        self, events: int, *, timeout_s: float, check: Callable[[], None] = lambda: None
+    ) -> None:
         """
         Return when it has so many.
 
-        Raises TimeoutError.
+        Raises TimeoutError, and what `check` raises: whether who sends them is still well.
         """
         until_s = time.monotonic() + timeout_s
         while (arrived := self.events()) < events:
+            check()
             if time.monotonic() > until_s:
                 raise TimeoutError(f"{arrived:,} of {events:,} events within {timeout_s:.0f} s")
             time.sleep(STEP_S)

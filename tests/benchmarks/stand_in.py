@@ -42,6 +42,7 @@ def main() -> None:
     assert config["service"]["storage.sync"] == "full"
     assert config["parsers"][0]["name"] == tail["parser"]
     assert re.fullmatch(r"[a-z0-9.]+", output["endpoint"]), "a host alone"
+    assert "tls" not in output, "this output does not support TLS: it has nothing else"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     follow(tail["path"], Service(output), output)
 

@@ -75,6 +75,15 @@ def test_lines_that_do_not_arrive_are_no_figure(tmp_path: Path) -> None:
         drain.drain(LINES + 1, Spool(), tmp_path, home(tmp_path, "home"))
 
 
+def test_a_shipper_that_does_not_start_is_not_waited_for(tmp_path: Path) -> None:
+    program = tmp_path / "executable"
+    program.write_text("#!/bin/sh\necho no such option; exit 1\n")
+    program.chmod(0o755)
+    drain.prepare(1, LINES, tmp_path)
+    with pytest.raises(Failed, match="ended with 1: no such option"):
+        drain.drain(LINES, FluentBit(program), tmp_path, home(tmp_path, "home"))
+
+
 def test_a_live_container_is_measured_beside_another_shipper(
     tmp_path: Path, stand_in: FluentBit, patient: None
 ) -> None:
