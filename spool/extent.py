@@ -35,7 +35,7 @@ def add(db: apsw.Connection, stream_id: int, runs: Sequence[Run]) -> None:
         " first_timestamp = min(first_timestamp, excluded.first_timestamp),"
         " last_timestamp = max(last_timestamp, excluded.last_timestamp),"
         " events = events + excluded.events, bytes = bytes + excluded.bytes",
-        [(run.first_id // BLOCK_IDS, stream_id, *run, run.events) for run in runs],
+        [(run.first_id // BLOCK_IDS, stream_id, *run[:-1], run.events) for run in runs],
     )
 
 

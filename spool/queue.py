@@ -62,7 +62,8 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Taken:
     """
-    What is no longer queued: runs (first id, last id), events, bytes, first and last timestamp.
+    What is no longer queued: runs (first id, last id), events, bytes, first and last timestamp;
+    whether the ids are known to be in timestamp order.
     """
 
     runs: list[tuple[int, int]]
@@ -70,6 +71,7 @@ class Taken:
     bytes: int
     first_timestamp: int
     last_timestamp: int
+    in_order: bool = False
 
 
 def enqueue(db: apsw.Connection, stream_id: int, runs: Sequence[Run]) -> None:
@@ -80,8 +82,8 @@ def enqueue(db: apsw.Connection, stream_id: int, runs: Sequence[Run]) -> None:
     if not _extend(db, stream_id, first):
         others = [*runs]
     db.executemany(
-        "INSERT INTO queue (stream_id, first_id, last_id, first_timestamp, last_timestamp, bytes)"
-        " VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO queue (stream_id, first_id, last_id, first_timestamp, last_timestamp, bytes,"
+        " in_order) VALUES (?, ?, ?, ?, ?, ?, ?)",
         [(stream_id, *run) for run in others],
     )
     db.execute(
@@ -97,9 +99,10 @@ def _extend(db: apsw.Connection, stream_id: int, run: Run) -> bool:
     """
     db.execute(
         "UPDATE queue SET last_id = ?2, bytes = bytes + ?5,"
+        " in_order = in_order AND ?6 AND last_timestamp <= ?3,"
         " first_timestamp = min(first_timestamp, ?3), last_timestamp = max(last_timestamp, ?4)"
         " WHERE first_id = (SELECT max(first_id) FROM queue WHERE first_id < ?1)"
-        f" AND last_id = ?1 - 1 AND stream_id = ?6 AND first_id / {RUN_BLOCK} = ?1 / {RUN_BLOCK}"
+        f" AND last_id = ?1 - 1 AND stream_id = ?7 AND first_id / {RUN_BLOCK} = ?1 / {RUN_BLOCK}"
         f" AND bytes + ?5 <= {RUN_BYTES}",
         (*run, stream_id),
     )
@@ -198,7 +201,7 @@ def _oldest_runs(db: apsw.Connection, stream_id: int) -> list[Run]:
     runs: list[Run] = []
     events = 0
     for row in db.execute(
-        "SELECT first_id, last_id, first_timestamp, last_timestamp, bytes FROM queue"
+        "SELECT first_id, last_id, first_timestamp, last_timestamp, bytes, in_order FROM queue"
         " WHERE stream_id = ? ORDER BY first_timestamp, first_id",
         (stream_id,),
     ):
@@ -245,19 +248,23 @@ def _take_runs(
     singles: list[Run] = []
     if cut and _ends_before(cut, runs[packed + 1 :]):
         singles = [
-            Run(id_, id_, time, time, size) for time, id_, size in sorted(_events_of(db, cut))
+            Run(id_, id_, time, time, size, in_order=True)
+            for time, id_, size in sorted(_events_of(db, cut))
         ]
     part = singles[: limits.pack([*whole, *singles]) - packed]
     taken = [*whole, *part]
     _remove(db, stream_id, [*whole, *cut] if part else whole)
     if part:
-        _put_back(db, stream_id, cut, {run.first_id for run in part})
+        _put_back(
+            db, stream_id, cut, {run.first_id for run in part}, in_order=bool(cut[0].in_order)
+        )
     return Taken(
         runs=_joined([(run.first_id, run.last_id) for run in taken]),
         events=sum(run.events for run in taken),
         bytes=sum(run.bytes for run in taken),
         first_timestamp=taken[0].first_timestamp,
         last_timestamp=max(run.last_timestamp for run in taken),
+        in_order=_are_in_order(taken),
     )
 
 
@@ -301,7 +308,14 @@ def _drop(db: apsw.Connection, stream_id: int, runs: Sequence[Run]) -> int:
     return dropped
 
 
-def _put_back(db: apsw.Connection, stream_id: int, runs: Sequence[Run], but: set[int]) -> None:
+def _put_back(
+    db: apsw.Connection,
+    stream_id: int,
+    runs: Sequence[Run],
+    but: set[int],
+    *,
+    in_order: bool = False,
+) -> None:
     left = [
         event_id
         for run in runs
@@ -309,7 +323,17 @@ def _put_back(db: apsw.Connection, stream_id: int, runs: Sequence[Run], but: set
         if event_id not in but
     ]
     for first, last in consecutive(left):
-        enqueue(db, stream_id, runs_stored(db, first, last))
+        enqueue(db, stream_id, runs_stored(db, first, last, in_order=in_order))
+
+
+def _are_in_order(runs: Sequence[Run]) -> bool:
+    """
+    Whether their events, by their ids, are known to be in order of time.
+    """
+    ordered = sorted(runs)
+    return all(run.in_order for run in ordered) and all(
+        run.last_timestamp <= after.first_timestamp for run, after in pairwise(ordered)
+    )
 
 
 def _joined(runs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

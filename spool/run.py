@@ -26,7 +26,8 @@ RUN_BYTES = 128 * 1024
 
 class Run(NamedTuple):
     """
-    Consecutive ids of one stream; first and last timestamp in ms, UTF-8 bytes of the messages.
+    Consecutive ids of one stream; first and last timestamp in ms, UTF-8 bytes of the messages;
+    whether it is known that no event is older than one with a lower id.
     """
 
     first_id: int
@@ -34,6 +35,7 @@ class Run(NamedTuple):
     first_timestamp: int
     last_timestamp: int
     bytes: int
+    in_order: bool
 
     @property
     def events(self) -> int:
@@ -54,24 +56,27 @@ def runs_of(events: Sequence[Event], first_id: int) -> list[Run]:
         )
         text = "".join(messages)
         size = len(text) if text.isascii() else len(text.encode())
-        return Run(first, last, min(timestamps), max(timestamps), size)
+        ordered = sorted(timestamps)
+        return Run(first, last, ordered[0], ordered[-1], size, ordered == [*timestamps])
 
     return list(_runs(first_id, first_id + len(events) - 1, measure))
 
 
-def runs_stored(db: apsw.Connection, first_id: int, last_id: int) -> list[Run]:
+def runs_stored(
+    db: apsw.Connection, first_id: int, last_id: int, *, in_order: bool = False
+) -> list[Run]:
     """
     The runs of events that are in the file under these ids, all of one stream.
     """
 
     def measure(first: int, last: int) -> Run:
-        rows = select(
+        (found,) = select(
             db,
             "SELECT min(timestamp), max(timestamp), sum(octet_length(message)) FROM event"
             " WHERE id BETWEEN ? AND ?",
             (first, last),
         )
-        return Run(first, last, *rows[0])
+        return Run(first, last, found[0], found[1], found[2], in_order)
 
     return list(_runs(first_id, last_id, measure))
 

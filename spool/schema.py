@@ -114,7 +114,8 @@ CREATE TABLE queue (
     stream_id        INTEGER NOT NULL,
     first_timestamp  INTEGER NOT NULL,
     last_timestamp   INTEGER NOT NULL,
-    bytes            INTEGER NOT NULL
+    bytes            INTEGER NOT NULL,
+    in_order         INTEGER NOT NULL  -- 1 where no event is older than one with a lower id
 ) STRICT;
 CREATE INDEX queue_stream ON queue (stream_id, first_timestamp);
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -76,7 +76,8 @@ class Waiting:
 class Batch:
     """
     Events of one stream on their way: on record, and no longer queued. `bytes` are the UTF-8
-    bytes of their messages.
+    bytes of their messages; `in_order` says that it is known that no event is older than one with
+    a lower id.
     """
 
     id: int
@@ -88,6 +89,7 @@ class Batch:
     first_timestamp: int
     last_timestamp: int
     attempts: int
+    in_order: bool = field(default=False, compare=False)
 
 
 @dataclass(slots=True)
@@ -437,18 +439,21 @@ class Store:
             if taken is None:
                 return None
             batch_id = _record_batch(db, stream_id, taken, now_ms=now_ms)
-            return _batches(db, "batch.id = ?", (batch_id,))[0]
+            batch = _batches(db, "batch.id = ?", (batch_id,))[0]
+            return replace(batch, in_order=taken.in_order)
 
     def log_events(self, batch: Batch) -> str:
         """
         The batch as a JSON array of {"timestamp", "message"}, in timestamp order, ties as stored.
         """
+        # a run is read by ascending ids, its table's own order: only others need to be sorted
+        order = "first_id" if batch.in_order else "timestamp, event.id"
         with self.reading() as db:
             text: str = db.execute(
                 "SELECT json_group_array(json_object('timestamp', timestamp, 'message', message))"
                 " FROM (SELECT timestamp, message FROM run"
                 "       JOIN event ON event.id BETWEEN first_id AND last_id"
-                "       WHERE batch_id = ? ORDER BY timestamp, event.id)",
+                f"       WHERE batch_id = ? ORDER BY {order})",
                 (batch.id,),
             ).get
             return text

@@ -40,7 +40,7 @@ def is_legal(timestamps, sizes):
 
 
 def a_run(events, size, first=0, last=0):
-    return Run(1, events, first, last, size)
+    return Run(1, events, first, last, size, in_order=True)
 
 
 # One batch
