@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 
-__all__ = ["Patience"]
+__all__ = ["WAIT_S", "Patience"]
 
 WAIT_S = 5.0
 """Ours all last milliseconds; who holds one for longer is waited for in the open: it is told."""

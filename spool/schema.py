@@ -21,13 +21,14 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 from typing import Any, Literal
 
 import apsw
 
 from spool.errors import NewerSpool, NotASpool, SpoolDamaged, SpoolUnusable, TwoDrivers
-from spool.patience import Patience
+from spool.patience import WAIT_S, Patience
 from spool.place import make_folder, open_file
 
 __all__ = [
@@ -334,7 +335,7 @@ def connect(path: Path, patience: Patience) -> apsw.Connection:
         connection = apsw.Connection(str(path))
         try:
             connection.set_busy_handler(patience)
-            _configure(connection, path)
+            _configure(connection, path, patience)
         except BaseException:
             connection.close()
             raise
@@ -364,7 +365,7 @@ def integrity(db: apsw.Connection, most: int) -> list[str]:
     return [str(row[0]) for row in rows if row[0] != "ok"][:most]
 
 
-def _configure(connection: apsw.Connection, path: Path) -> None:
+def _configure(connection: apsw.Connection, path: Path, patience: Patience) -> None:
     # until it is known to be ours: who closes a file last moves its write-ahead log into it
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     version = _version(connection, path)
@@ -372,8 +373,8 @@ def _configure(connection: apsw.Connection, path: Path) -> None:
     if version == 0:  # before the first table: these are for good, and writing them takes the lock
         for pragma in FOR_GOOD:
             connection.execute(f"PRAGMA {pragma}")
+    _log_ahead(connection, patience)
     for pragma in (
-        "journal_mode = WAL",
         "synchronous = FULL",  # a committed chunk survives a power cut
         f"wal_autocheckpoint = {WAL_CHECKPOINT_PAGES}",
         f"journal_size_limit = {WAL_KEEP_BYTES}",
@@ -383,6 +384,22 @@ def _configure(connection: apsw.Connection, path: Path) -> None:
         connection.execute(f"PRAGMA {pragma}").fetchall()
     if version == 0:
         _create(connection)
+
+
+def _log_ahead(connection: apsw.Connection, patience: Patience) -> None:
+    """
+    Turn the write-ahead log on. Where another process is making the file at this moment SQLite
+    does not ask its busy handler: it might be that each waits for the other.
+    """
+    until_s = time.monotonic() + WAIT_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        except apsw.BusyError:
+            if time.monotonic() > until_s or not patience(0):
+                raise
+        else:
+            return
 
 
 def _version(connection: apsw.Connection, path: Path) -> int:

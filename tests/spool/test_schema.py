@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from datetime import UTC, datetime
 
@@ -274,6 +275,30 @@ store.close()
         process.stdin.flush()
     assert {process.stdout.readline() for process in processes} == {"1 1\n"}
     assert [process.wait() for process in processes] == [0] * 4
+
+
+def test_a_spool_without_its_log_is_given_one_when_another_process_lets_go_of_it(
+    db, begin_elsewhere
+):
+    """
+    As in the moment between its first table and its log, when two make it at once.
+    """
+    code = """
+import sqlite3, sys
+other = sqlite3.connect(sys.argv[1], isolation_level=None)
+other.execute("PRAGMA journal_mode = DELETE")
+other.execute("BEGIN IMMEDIATE")
+print("ready", flush=True)
+sys.stdin.readline()
+other.execute("ROLLBACK")
+"""
+    Store(db).close()
+    process = begin_elsewhere(code, db)
+    timer = threading.Timer(0.2, process.communicate, ("\n",))
+    timer.start()
+    with Store(db) as store, store.reading() as reader:
+        assert reader.pragma("journal_mode") == "wal"
+    timer.join()
 
 
 # One copy of SQLite in one process
