@@ -43,6 +43,9 @@ STREAM_CAP_S = 60.0
 
 STORE_RETRY_S = 1.0
 
+LOOK_S = 0.05
+"""How often a drain looks for what was stored meanwhile."""
+
 TURN_S = 10.0
 """So often it turns at least, however long DELAY is: one that does not is stuck."""
 
@@ -187,10 +190,13 @@ class Uploader:
         ):
             is_known = self._enqueue(everything=True)
             on_progress()
-            if is_known and self._is_idle():
+            if not is_known:
+                stop.wait(LOOK_S)
+            elif self._is_idle():
                 return True
-            with self._changed:
-                self._changed.wait(0.05)
+            else:
+                with self._changed:
+                    self._changed.wait_for(self._is_idle, LOOK_S)
         return self._is_idle()
 
     def finish(self, budget_s: float) -> None:
