@@ -51,13 +51,12 @@ def runs_of(events: Sequence[Event], first_id: int) -> list[Run]:
     """
 
     def measure(first: int, last: int) -> Run:
-        _, timestamps, _, messages = zip(
-            *events[first - first_id : last - first_id + 1], strict=True
-        )
-        text = "".join(messages)
+        measured = events[first - first_id : last - first_id + 1]
+        text = "".join([event[3] for event in measured])
         size = len(text) if text.isascii() else len(text.encode())
+        timestamps = [event[1] for event in measured]
         ordered = sorted(timestamps)
-        return Run(first, last, ordered[0], ordered[-1], size, ordered == [*timestamps])
+        return Run(first, last, ordered[0], ordered[-1], size, ordered == timestamps)
 
     return list(_runs(first_id, first_id + len(events) - 1, measure))
 
