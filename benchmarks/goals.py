@@ -13,7 +13,7 @@ from benchmarks.results import Results
 __all__ = ["GOALS", "RECORDED", "Goal", "Verdict", "judge", "verdicts"]
 
 RECORDED = (
-    "Fluent Bit 5.1 (tail with a position database, file-system storage with full sync,"
+    "On record: Fluent Bit 5.1 (tail with a position database, file-system storage with full sync,"
     " cloudwatch_logs) was measured before on the same class of machine, with a drain of 1,000,000"
     " lines of 103 bytes: 1.36 s of CPU, 2.1 s of wall, 140 to 216 MiB, 209 to 242 PutLogEvents,"
     " 145 MB on the wire; 14 to 33 s to catch up after an outage of 20 s. Of a range the end that"

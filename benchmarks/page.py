@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import FIGURES, shown
-from benchmarks.goals import RECORDED, verdicts
+from benchmarks.goals import RECORDED, Verdict, verdicts
 from benchmarks.plots import draw
 from benchmarks.results import Results
 from benchmarks.scenario import Scenario
@@ -77,9 +77,21 @@ def _goals(results: Results, drawn: set[str]) -> str:
     if not found:
         return ""
     head = ["", "Spool", "Fluent Bit", "is", "at most", "met"]
-    recorded = "" if all(verdict.is_theirs_of_this_run for verdict in found) else f"\n{RECORDED}\n"
     told = f"## Against Fluent Bit\n\n{table(head, (verdict.cells() for verdict in found))}"
+    recorded = f"\n{RECORDED}{_against_record(found)}\n"
     return told + recorded + _plot("goals", "what Spool takes of each bound", drawn)
+
+
+def _against_record(found: Iterable[Verdict]) -> str:
+    """
+    What the ratios are to the record, where the table has those to this run.
+    """
+    ratios = [
+        f"{verdict.goal.title} {verdict.ours / verdict.goal.recorded:.2f} x"
+        for verdict in found
+        if verdict.goal.is_ratio and verdict.is_theirs_of_this_run and verdict.goal.recorded
+    ]
+    return f" Against that, Spool here: {', '.join(ratios)}." if ratios else ""
 
 
 def _scenario(scenario: Scenario, result: Mapping[str, Any], drawn: set[str]) -> str:
