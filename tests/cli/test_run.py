@@ -324,7 +324,7 @@ def test_an_outage_is_a_longer_queue_and_everything_arrives_once_after_it(
     web = LogWriter(containers, WEB, "web")
     with Agent(db, containers, endpoint.environment()) as agent:
         web.write("before")
-        wait_until(lambda: endpoint.event_count() == 1)
+        wait_until(lambda: endpoint.event_count() == 1 and status(db)["sent"] == 1)
         endpoint.refuse()
         for number in range(3):
             web.write(*(f"{number} {line}" for line in range(500)))
