@@ -255,9 +255,7 @@ def _take_runs(
     taken = [*whole, *part]
     _remove(db, stream_id, [*whole, *cut] if part else whole)
     if part:
-        _put_back(
-            db, stream_id, cut, {run.first_id for run in part}, in_order=bool(cut[0].in_order)
-        )
+        _put_back(db, stream_id, cut, {run.first_id for run in part}, in_order=cut[0].in_order)
     return Taken(
         runs=_joined([(run.first_id, run.last_id) for run in taken]),
         events=sum(run.events for run in taken),
