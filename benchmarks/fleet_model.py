@@ -156,7 +156,7 @@ class Host:
     def _count_full(self) -> None:
         now_s = self._world.now_s
         were_full = self._brake.throttle.full_requests
-        self._brake.throttle.full_requests = sum(
+        self._brake.throttle.full_requests = len(self._retries) + sum(
             requests_for(waiting, waiting * stream.line_bytes) - 1
             for stream in self.streams
             if (waiting := stream.logged(now_s) - stream.taken)

@@ -33,21 +33,40 @@ Requests a second: it never falls below the one, and above the other there is no
 5,000 a second is 19,000 hosts at the lowest rate.
 """
 
-RAMP_RATE, RAMP_GROWTH = 10.0, 1.5
-"""After an outage, until the first throttle: eight successes, 0.3 s, to full speed."""
-
-START_RATE, DRAIN_S = 0.3, 120.0
-"""Once throttled: a rate that all hosts begin at, or one that sends what waits in that time."""
-
-CUT = 0.78
-SEARCH_STEP = 0.4
-"""Of the rate at the beginning, added with each success until it was too much."""
-
-CREEP_STEP, CREEP_WAITING = 0.001, 10
-CREEP_TAKEN = {True: 15, False: 45}
+SHARE_REQUESTS, MIN_SHARE = 45, 0.5
 """
-Requests a second, added from then on: more for who has more to send, and for successes in a row;
-by whether full requests wait. docs/fleet.md tells how these were chosen.
+So many full requests that wait are one share: a host with ten times as many acts as ten hosts do.
+"""
+
+LONG_S = 30.0
+"""An outage as long as that leaves a backlog, and hits many hosts."""
+
+QUICK_RATE, RAMP_GROWTH = 10.0, 1.5
+"""After a shorter one, until the first throttle: eight successes, 0.3 s, to full speed."""
+
+RAMP_RATE, RAMP_PER_S, RAMP_END = 3.5, 1.0, 14.0
+"""
+After a long one, for each share: requests a second at first, and what each second adds. From the
+end on, ten seconds later, it goes on as after a short one.
+"""
+
+RAMP_LEFT = 0.3
+"""What the first throttle after a long outage leaves of the rate."""
+
+START_RATE, DRAIN_S, SEARCH_STEP = 0.3, 120.0, 0.4
+"""
+Throttled otherwise: a rate to begin at, or one that sends what waits in that time; and of
+that rate, what each success adds until it was too much.
+"""
+
+CUT = 0.72
+"""What a throttle leaves of the rate of one share."""
+
+CREEP_PER_S, CREEP_WAITING = 0.0002, 5
+CREEP_TAKEN = {True: 10, False: 30}
+"""
+Requests a second, added in each second from then on: more for who has more to send, and for
+successes in a row; by whether full requests wait. docs/fleet.md tells how these were chosen.
 """
 
 FLUSH_SHARE = 0.5
@@ -59,13 +78,17 @@ class Throttle:
     """
     A rate for a quota that a whole fleet shares, and of which nothing is told but "too much".
 
-    Whoever is told so begins low, as all others do, and adds to its rate until it is told again;
-    from then on it creeps. `full_requests` is how many wait: a host with more gets more.
+    After a long outage it grows slowly, so that all of a fleet are under way before the quota is
+    spent, and the first "too much" takes most of its rate; from then on it creeps. `full_requests`
+    is how many wait: a host with more gets more.
     """
 
     random: Random = field(default_factory=Random, repr=False)
     full_requests: int = 0
     _rate: float | None = None
+    _share: float = MIN_SHARE
+    _level: float = 1.0
+    _is_back: bool = False
     _is_throttled: bool = False
     _is_searching: bool = False
     _taken: int = 0
@@ -92,12 +115,19 @@ class Throttle:
         """
         return requests / (self.rate * FLUSH_SHARE) if self.rate else 0.0
 
+    def lose_way(self) -> None:
+        """
+        Nothing has got through for long, perhaps for a whole fleet.
+        """
+        self._is_back = True
+
     def ramp_up(self, now_s: float) -> None:
         """
         There is a way again, perhaps for many at a moment.
         """
         if not self._is_throttled:
-            self._limit(RAMP_RATE, now_s)
+            self._share = self._new_share()
+            self._limit(RAMP_RATE * self._share if self._is_back else QUICK_RATE, now_s)
 
     def sent(self, now_s: float) -> None:
         """
@@ -112,13 +142,20 @@ class Throttle:
         """
         if self._is_throttled and sent_s < self._slowed_s:
             return
+        was_low = self._rate == MIN_RATE and not self._taken
         if self._is_throttled and self._rate:
-            rate = max(MIN_RATE, self._rate * CUT)
+            self._share = max(self._share, self._new_share()) if self.full_requests else MIN_SHARE
+            # one among many successes concerns one share, one after another all of them
+            shares = max(1.0, self._share) if self._taken else 1.0
+            rate = max(MIN_RATE, self._rate * (1 - (1 - CUT) / shares))
             # told again and again it knows nothing of what there will be
-            self._is_searching = rate == MIN_RATE and not self._taken
+            self._is_searching = was_low
         else:
-            rate = self._start_rate()
-            self._is_throttled = self._is_searching = True
+            rate = self._rate_after_ramp() if self._is_back else self._start_rate()
+            self._share = self._new_share()
+            self._is_searching = not self._is_back
+            self._level = max(1.0, rate / self._share)
+            self._is_throttled, self._is_back = True, False
         self._slowed_s = now_s
         self._taken = 0
         self._limit(rate, now_s)
@@ -131,21 +168,37 @@ class Throttle:
         if not self._rate:
             return
         if not self._is_throttled:
-            self._rate *= RAMP_GROWTH
+            is_slow = self._is_back and self._rate < RAMP_END * self._share
+            step = RAMP_PER_S * self._share / self._rate
+            self._rate = self._rate + step if is_slow else self._rate * RAMP_GROWTH
         elif self._is_searching:
             self._rate += self._start_rate() * SEARCH_STEP
         else:
-            in_a_row = 1 + (self._taken / CREEP_TAKEN[self.full_requests > 0]) ** 2
-            self._rate += CREEP_STEP * in_a_row * (1 + self.full_requests / CREEP_WAITING)
+            self._rate += self._creep_per_s() / self._rate
         if self._rate > MAX_RATE:
-            self._rate, self._is_throttled = None, False
+            self._rate, self._is_throttled, self._is_back = None, False, False
+
+    def _creep_per_s(self) -> float:
+        in_a_row = self._taken / self._share / CREEP_TAKEN[self.full_requests > 0]
+        waiting = self.full_requests / self._share / CREEP_WAITING
+        per_share = CREEP_PER_S * self._level**2 * (1 + in_a_row**2) * (1 + waiting)
+        return per_share * self._share
+
+    def _new_share(self) -> float:
+        return max(MIN_SHARE, self.full_requests / SHARE_REQUESTS)
+
+    def _rate_after_ramp(self) -> float:
+        if self._rate is None:  # not even the probe got through
+            return min(MAX_RATE, RAMP_RATE * RAMP_LEFT * self._new_share())
+        return min(self._rate, RAMP_END * self._share) * RAMP_LEFT
 
     def _start_rate(self) -> float:
         return min(MAX_RATE, max(START_RATE, self.full_requests / DRAIN_S))
 
     def _limit(self, rate: float, now_s: float) -> None:
         self._rate = rate
-        self._next_s = now_s + self.random.uniform(0.5, 1.5) / rate
+        spread = 0.5 if self._is_throttled else 0.1  # in a ramp chance would make hosts unequal
+        self._next_s = now_s + self.random.uniform(1 - spread, 1 + spread) / rate
 
 
 class Brake:
@@ -158,6 +211,7 @@ class Brake:
         self.throttle = Throttle(random=self._random)
         self._backoff: Backoff | None = None
         self._action: Action | None = None
+        self._on_s = 0.0
         self._until_s = 0.0
         self._probe: int | None = None
 
@@ -198,6 +252,10 @@ class Brake:
         Nothing can succeed now; returns whether that is news.
         """
         is_news = self._action is not error.action
+        if not self.is_on:
+            self._on_s = now_s
+        if now_s - self._on_s >= LONG_S:
+            self.throttle.lose_way()
         if self._backoff is None or is_news:
             self._backoff = Backoff(FIRST_S, CAPS_S[error.action], random=self._random)
             self._action = error.action

@@ -229,7 +229,8 @@ class Uploader:
         self._trouble.end("the queue")
         with self._changed:
             self._names = {queue.stream_id: f"{queue.group} {queue.stream}" for queue in queues}
-            self._note_full(sum(requests_for(q.events, q.message_bytes) - 1 for q in queues))
+            full = sum(requests_for(q.events, q.message_bytes) - 1 for q in queues)
+            self._note_full(full + len(self._retries))
             waiting = set(self._due) | self._parked()
             due = [
                 queue.stream_id

@@ -14,8 +14,13 @@ from shipper.brake import (
     CUT,
     DRAIN_S,
     FLUSH_SHARE,
+    LONG_S,
     MAX_RATE,
     MIN_RATE,
+    MIN_SHARE,
+    RAMP_LEFT,
+    RAMP_RATE,
+    SHARE_REQUESTS,
     START_RATE,
     Brake,
     Throttle,
@@ -94,6 +99,15 @@ def test_requests_that_were_out_together_slow_it_down_once() -> None:
     assert throttle.rate == pytest.approx(CUT * 1_000 / DRAIN_S)
 
 
+def test_among_successes_a_throttle_takes_from_one_share_of_many() -> None:
+    shares = 20
+    throttle = throttled(full_requests=shares * SHARE_REQUESTS)
+    throttle.speed_up()
+    before = throttle.rate or 0
+    throttle.slow_down(2.0, 2.1)
+    assert throttle.rate == pytest.approx(before * (1 - (1 - CUT) / shares))
+
+
 def test_once_it_was_too_much_again_it_grows_slower() -> None:
     throttle = throttled()
     before = throttle.rate or 0
@@ -110,25 +124,58 @@ def test_throttled_a_flush_takes_half_of_the_rate_so_that_requests_become_fuller
     assert throttled().flush_s(10) == pytest.approx(10 / START_RATE / FLUSH_SHARE)
 
 
-def test_after_an_outage_it_is_at_full_speed_within_half_a_second() -> None:
+def back(*, full_requests: int = 0, outage_s: float = LONG_S) -> Brake:
+    """
+    One that has got through again after an outage, at 1 s, while so many full requests wait.
+    """
     brake = Brake(random.Random(1))
-    brake.put_on(NO_NETWORK, 0)
+    brake.throttle.full_requests = full_requests
+    brake.put_on(NO_NETWORK, 1.0 - outage_s)
+    brake.put_on(NO_NETWORK, 1.0)
     brake.take_off(1.0)
-    now_s = 1.0
-    while (pause_s := brake.pause_s(now_s)) != 0 or now_s == 1.0:
-        now_s += pause_s or 0
+    return brake
+
+
+def sent_within(brake: Brake, seconds: float) -> int:
+    """
+    How many requests may go in that time, if all are taken.
+    """
+    now_s, count = 1.0, 0
+    while (now_s := now_s + (brake.pause_s(now_s) or 0)) <= 1.0 + seconds and count < 10_000:
         brake.sent(1, now_s)
         brake.throttle.speed_up()
-    assert now_s < 1.5
+        count += 1
+    return count
+
+
+def test_after_a_short_outage_it_is_at_full_speed_within_half_a_second() -> None:
+    brake = back(outage_s=LONG_S - 1)
+    assert sent_within(brake, 0.5) == 10_000
+
+
+def test_after_a_long_outage_a_backlog_of_any_size_may_be_gone_in_ten_seconds() -> None:
+    assert sent_within(back(), 5) >= 10
+    for shares in (1, 10, 100):
+        full = shares * SHARE_REQUESTS
+        assert sent_within(back(full_requests=full), 10) >= full
+
+
+def test_the_first_throttle_after_a_long_outage_takes_most_of_the_rate() -> None:
+    brake = back(full_requests=SHARE_REQUESTS)
+    sent_within(brake, 3)
+    brake.throttle.slow_down(4.0, 4.0)
+    assert RAMP_LEFT * RAMP_RATE < (brake.throttle.rate or 0) < RAMP_LEFT * 3 * RAMP_RATE
 
 
 def test_a_probe_that_was_throttled_waits_for_its_rate() -> None:
     brake = Brake(random.Random(1))
     brake.put_on(NO_NETWORK, 0)
-    brake.sent(1, 1)
-    brake.throttle.slow_down(1, 1)
+    brake.put_on(NO_NETWORK, LONG_S)
+    brake.sent(1, 40)
+    brake.throttle.slow_down(40, 40)
     brake.ended(1)
-    assert (brake.pause_s(1) or 0) >= 0.5 / START_RATE
+    assert brake.throttle.rate == pytest.approx(RAMP_RATE * RAMP_LEFT * MIN_SHARE)
+    assert (brake.pause_s(40) or 0) >= 0.5 / (brake.throttle.rate or 0)
 
 
 @given(st.lists(st.booleans(), max_size=2_000), st.integers(0, 100_000))
