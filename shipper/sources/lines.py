@@ -43,8 +43,7 @@ RECORD = msgspec.json.Decoder(Record)
 RECORD_START = b'{"log":"'
 """Inside a record this stands only where an attribute has that name: quotes in text are escaped."""
 
-JSON_BLANKS = b" \t\r"
-"""Between records these are nothing, as an empty line is."""
+NO_RECORD_START = re.compile(rb'\n(?!\{"log":")')
 
 PIECE_ENDS = re.compile(rb'\0+|(?<!"attrs":)(?=\{"log":")')
 
@@ -155,8 +154,7 @@ class Joiner:
                 return self._read_plain(data)
             except (ValueError, LookupError, RecursionError):
                 pass  # something on these lines is out of the ordinary: look at each
-        lines = [line for line in data.split(b"\n") if line.strip(JSON_BLANKS)]
-        return [event for line in lines for event in self._read_line(line)]
+        return [event for line in data.split(b"\n") if line for event in self._read_line(line)]
 
     def _chosen(self, events: list[Event]) -> list[Event]:
         """
@@ -215,10 +213,11 @@ class Joiner:
 
     def _read_plain(self, data: bytes) -> list[Event]:
         """
-        The fast way, for lines that are each a record of a whole message.
-
-        JSON has no newline within a string: what decodes has no record torn by the end of a line.
+        The fast way, for lines that each begin a record, all of them of whole messages.
         """
+        # a record may not go on on the next line, where JSON allows that: between its members
+        if not data.startswith(RECORD_START) or NO_RECORD_START.search(data, 0, len(data) - 1):
+            raise ValueError("lines that begin with something else")
         records = RECORD.decode_lines(data)
         stream_id, source_ids = self.stream_id, self.source_ids
         times = known_times
@@ -260,17 +259,35 @@ class Joiner:
         return longest * MAX_CHARACTER_BYTES > self.max_bytes
 
     def _read_line(self, line: bytes) -> Iterator[Event]:
-        pieces = _pieces(line)
-        if b"\0" in line and all(piece.startswith(RECORD_START) for piece in pieces):
-            self.damaged += 1  # a hole, as after a truncation; what stands behind it is whole
-        for piece in pieces:
+        for record in self._records(line):
             try:
-                record = RECORD.decode(piece)
                 self._event(record.stream, record.time, record.log)
-            except (ValueError, LookupError, RecursionError):
+            except (ValueError, LookupError):
                 self.damaged += 1
                 continue
             yield from self._read_record(record.log, record.stream, record.time)
+
+    def _records(self, line: bytes) -> list[Record]:
+        """
+        What is on a line; counts what is damaged of it.
+        """
+        try:
+            records = RECORD.decode_lines(line)
+        except (ValueError, RecursionError):
+            return self._records_in(_pieces(line), has_hole=b"\0" in line)
+        self.damaged += not records
+        return records
+
+    def _records_in(self, pieces: list[bytes], *, has_hole: bool) -> list[Record]:
+        records = []
+        if has_hole and all(piece.startswith(RECORD_START) for piece in pieces):
+            self.damaged += 1  # as after a truncation; what stands behind it is whole
+        for piece in pieces:
+            try:
+                records.append(RECORD.decode(piece))
+            except (ValueError, RecursionError):
+                self.damaged += 1
+        return records
 
     def _read_record(self, log: str, stream: str, time: str) -> Iterator[Event]:
         text = log.removesuffix("\n")
