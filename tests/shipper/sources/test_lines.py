@@ -480,6 +480,32 @@ def test_a_newline_in_the_middle_of_a_record_makes_no_message_that_nobody_wrote(
     assert found == good_but(1)
 
 
+WHOLE = record("whole\n")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\t" + WHOLE,
+        b"\r\n" + WHOLE,
+        WHOLE[:-1] + WHOLE,
+        WHOLE[:-1] + b" " + WHOLE,
+        WHOLE.replace(b"{", b"{ "),
+        WHOLE[:-1] + WHOLE.replace(b"{", b"{ "),
+        WHOLE.replace(b",", b",\n"),
+        WHOLE.replace(b"{", b"{\n") + WHOLE[:-1] + WHOLE,
+    ],
+)
+def test_what_json_allows_and_docker_does_not_write_is_the_same_by_chunk_and_by_line(data):
+    data = WHOLE + data + WHOLE
+    at_once, one_by_one = joiner(), joiner()
+    found = [event for line in data.splitlines(True) for event in one_by_one.read(line)]
+    assert at_once.read(data) == found
+    assert len(found) >= 2
+    assert set(texts(found)) == {"whole"}
+    assert at_once.damaged == one_by_one.damaged
+
+
 def test_damage_while_a_message_is_open_leaves_the_message():
     reader = joiner()
     reader.read(record("begun "))
