@@ -38,8 +38,10 @@ SHARE_REQUESTS, MIN_SHARE = 45, 0.5
 So many full requests that wait are one share: a host with ten times as many acts as ten hosts do.
 """
 
-LONG_S = 30.0
-"""An outage as long as that leaves a backlog, and hits many hosts."""
+LONG_S = 300.0
+"""
+An outage as long as that leaves a backlog, may hit many hosts, and a few seconds more are little.
+"""
 
 QUICK_RATE, RAMP_GROWTH = 10.0, 1.5
 """After a shorter one, until the first throttle: eight successes, 0.3 s, to full speed."""
