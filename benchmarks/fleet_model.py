@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from shipper.backoff import Every
 from shipper.batch import LIMITS, MAX_BATCH_EVENTS, is_full, requests_for
-from shipper.brake import Brake
+from shipper.brake import LONG_S, Brake
 from shipper.errors import Action, DeliveryError
 
 if TYPE_CHECKING:
@@ -130,6 +130,8 @@ class Host:
         self._concurrency = fleet.concurrency
         self._world = world
         self._brake = Brake(world.random)
+        if fleet.outage_s >= LONG_S:  # what is simulated is its end
+            self._brake.throttle.lose_way()
         self._flush = Every(fleet.delay_s, monotonic=lambda: world.now_s, random=world.random)
         self._due: deque[Stream] = deque()
         self._queued: set[int] = set()

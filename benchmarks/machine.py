@@ -46,4 +46,4 @@ def _file_system(folder: Path) -> str:
     """
     mounts = (line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines())
     holding = [(point, kind) for point, kind in mounts if folder.resolve().is_relative_to(point)]
-    return max(holding, key=lambda mount: len(mount[0]))[1]
+    return max(holding, key=lambda mount: len(mount[0]), default=("", "unknown"))[1]

@@ -9,8 +9,7 @@ message, a credential or an environment value.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -25,8 +24,8 @@ __all__ = [
     "ACTIONS",
     "CLOCK_REFUSED_S",
     "CLOCK_WORTH_SAYING_S",
+    "Translated",
     "clock_offset_ms",
-    "translated",
 ]
 
 ALL, STREAM = True, False
@@ -120,6 +119,9 @@ LOCAL_TROUBLE = (
 )
 """This host's AWS configuration does not do: somebody has to mend it."""
 
+NO_ANSWER = (BotoCoreError, HTTPClientError, ResponseParserError, OSError)
+FOREIGN = (ClientError, *LOCAL_TROUBLE, *NO_ANSWER)
+
 _NAMES = ("at 'logGroupName'", "at 'logStreamName'")
 """So the service tells that a name is illegal."""
 
@@ -128,19 +130,39 @@ CLOCK_REFUSED_S = 300
 """From five minutes on the service refuses what was signed by such a clock."""
 
 
-@contextmanager
-def translated(operation: str) -> Iterator[None]:
+@dataclass(frozen=True, slots=True)
+class Translated:
     """
-    Foreign errors become `DeliveryError`, sorted by what to do next.
+    Within it foreign errors become `DeliveryError`, sorted by what to do next.
+
+    Where a foreign error came from is forgotten: its frames and it would hold on to each other, and
+    to the body of the request, until Python looks for cycles, which in an outage is rarely. (For
+    the same reason this is no generator: one more frame that knows the error.)
     """
-    try:
-        yield
-    except ClientError as error:
-        raise _from_answer(operation, error) from error
-    except LOCAL_TROUBLE as error:
-        raise _without_answer(operation, error, Action.OPERATOR) from error
-    except (BotoCoreError, HTTPClientError, ResponseParserError, OSError) as error:
-        raise _without_answer(operation, error, Action.WAIT) from error
+
+    operation: str
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, FOREIGN):
+            _forget_frames(error)
+        if isinstance(error, ClientError):
+            raise _from_answer(self.operation, error) from error
+        if isinstance(error, LOCAL_TROUBLE):
+            raise _without_answer(self.operation, error, Action.OPERATOR) from error
+        if isinstance(error, NO_ANSWER):
+            raise _without_answer(self.operation, error, Action.WAIT) from error
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """
+    Of an error, and of those that it came from.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def clock_offset_ms(headers: dict[str, str]) -> int | None:

@@ -38,8 +38,10 @@ SHARE_REQUESTS, MIN_SHARE = 45, 0.5
 So many full requests that wait are one share: a host with ten times as many acts as ten hosts do.
 """
 
-LONG_S = 30.0
-"""An outage as long as that leaves a backlog, and hits many hosts."""
+LONG_S = 300.0
+"""
+An outage as long as that leaves a backlog, may hit many hosts, and a few seconds more are little.
+"""
 
 QUICK_RATE, RAMP_GROWTH = 10.0, 1.5
 """After a shorter one, until the first throttle: eight successes, 0.3 s, to full speed."""
@@ -86,9 +88,9 @@ class Throttle:
     random: Random = field(default_factory=Random, repr=False)
     full_requests: int = 0
     _rate: float | None = None
-    _share: float = MIN_SHARE
-    _level: float = 1.0
-    _is_back: bool = False
+    _share: float = MIN_SHARE  # how many hosts it acts for, by what waited at the last throttle
+    _level: float = 1.0  # requests a second that the first throttle left each share
+    _was_lost: bool = False  # a long outage went before, and no throttle was met since
     _is_throttled: bool = False
     _is_searching: bool = False
     _taken: int = 0
@@ -119,7 +121,7 @@ class Throttle:
         """
         Nothing has got through for long, perhaps for a whole fleet.
         """
-        self._is_back = True
+        self._was_lost = True
 
     def ramp_up(self, now_s: float) -> None:
         """
@@ -127,7 +129,7 @@ class Throttle:
         """
         if not self._is_throttled:
             self._share = self._new_share()
-            self._limit(RAMP_RATE * self._share if self._is_back else QUICK_RATE, now_s)
+            self._limit(RAMP_RATE * self._share if self._was_lost else QUICK_RATE, now_s)
 
     def sent(self, now_s: float) -> None:
         """
@@ -151,11 +153,11 @@ class Throttle:
             # told again and again it knows nothing of what there will be
             self._is_searching = was_low
         else:
-            rate = self._rate_after_ramp() if self._is_back else self._start_rate()
+            rate = self._rate_after_ramp() if self._was_lost else self._start_rate()
             self._share = self._new_share()
-            self._is_searching = not self._is_back
+            self._is_searching = not self._was_lost
             self._level = max(1.0, rate / self._share)
-            self._is_throttled, self._is_back = True, False
+            self._is_throttled, self._was_lost = True, False
         self._slowed_s = now_s
         self._taken = 0
         self._limit(rate, now_s)
@@ -168,7 +170,7 @@ class Throttle:
         if not self._rate:
             return
         if not self._is_throttled:
-            is_slow = self._is_back and self._rate < RAMP_END * self._share
+            is_slow = self._was_lost and self._rate < RAMP_END * self._share
             step = RAMP_PER_S * self._share / self._rate
             self._rate = self._rate + step if is_slow else self._rate * RAMP_GROWTH
         elif self._is_searching:
@@ -176,7 +178,7 @@ class Throttle:
         else:
             self._rate += self._creep_per_s() / self._rate
         if self._rate > MAX_RATE:
-            self._rate, self._is_throttled, self._is_back = None, False, False
+            self._rate, self._is_throttled, self._was_lost = None, False, False
 
     def _creep_per_s(self) -> float:
         in_a_row = self._taken / self._share / CREEP_TAKEN[self.full_requests > 0]

@@ -26,7 +26,7 @@ from botocore.parsers import ResponseParserError
 from isal import igzip
 from msgspec import DecodeError, json
 
-from shipper.answers import clock_offset_ms, translated
+from shipper.answers import Translated, clock_offset_ms
 from shipper.errors import Action, DeliveryError
 from spool import __version__
 from spool.store import EXPIRED, TOO_NEW, TOO_OLD
@@ -187,7 +187,7 @@ class CloudWatch:
         """
         client = None
         try:
-            with translated(operation):
+            with Translated(operation):
                 client = self._connected()
                 try:
                     return getattr(client, xform_name(operation))(**parameters)

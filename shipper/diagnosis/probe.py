@@ -22,7 +22,7 @@ from botocore.parsers import ResponseParserError
 from botocore.session import get_session
 from botocore.utils import get_environ_proxies
 
-from shipper.answers import clock_offset_ms, translated
+from shipper.answers import Translated, clock_offset_ms
 from shipper.redaction import redacted
 
 __all__ = ["Answer", "Keys", "NoAnswer", "Probe"]
@@ -84,7 +84,7 @@ class Probe:
 
         Raises `DeliveryError`.
         """
-        with translated("credentials"):
+        with Translated("credentials"):
             found = boto3.Session(region_name=self.region).get_credentials()
             if found is None:
                 return None
@@ -101,7 +101,7 @@ class Probe:
         """
         Where requests go. Raises `DeliveryError`.
         """
-        with translated("endpoint"):
+        with Translated("endpoint"):
             return str(self._unsigned().meta.endpoint_url)
 
     def proxy(self) -> str | None:
@@ -116,7 +116,7 @@ class Probe:
         """
         The file of CAs that was configured; None for those that come with botocore.
         """
-        with translated("endpoint"):
+        with Translated("endpoint"):
             configured = get_session().get_config_variable("ca_bundle")
         return str(configured) if configured else os.environ.get("REQUESTS_CA_BUNDLE")
 
@@ -169,7 +169,7 @@ class Probe:
         return self._ask("PutRetentionPolicy", logGroupName=group, retentionInDays=days)
 
     def _ask(self, operation: str, **parameters: Any) -> Answer:
-        with translated(operation):
+        with Translated(operation):
             if self._client is None:
                 self._client = self._make()
             try:

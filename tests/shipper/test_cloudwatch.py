@@ -5,10 +5,13 @@ how a log group is made and kept.
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import re
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
 import botocore.session
 import pytest
@@ -189,6 +192,29 @@ def test_no_error_quotes_the_password_of_a_proxy(
 
 def keeping(days: int) -> CloudWatch:
     return CloudWatch("us-east-1", connections=1, retention_days=days)
+
+
+@pytest.mark.parametrize("fault", [error("ThrottlingException"), None], ids=["told", "cut off"])
+def test_a_request_that_failed_is_forgotten_at_once(
+    cloudwatch: CloudWatch, endpoint: Endpoint, fault: Fault | None
+) -> None:
+    """
+    A megabyte of lines is not kept until Python looks for cycles: in an outage that is rarely.
+    """
+    if fault:
+        endpoint.fail_always(fault)
+    else:
+        endpoint.refuse()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(3):
+            with suppress(DeliveryError):
+                put(cloudwatch)
+        kept = [one for one in gc.get_objects() if isinstance(one, FrameType)]
+        assert not [frame for frame in kept if frame.f_code.co_name == "put"]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("before", [None, 3])
