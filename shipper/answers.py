@@ -119,8 +119,8 @@ LOCAL_TROUBLE = (
 )
 """This host's AWS configuration does not do: somebody has to mend it."""
 
-NO_ANSWER = (BotoCoreError, HTTPClientError, ResponseParserError, OSError)
-FOREIGN = (ClientError, *LOCAL_TROUBLE, *NO_ANSWER)
+OTHER_TROUBLE = (BotoCoreError, HTTPClientError, ResponseParserError, OSError)
+FOREIGN = (ClientError, *LOCAL_TROUBLE, *OTHER_TROUBLE)
 
 _NAMES = ("at 'logGroupName'", "at 'logStreamName'")
 """So the service tells that a name is illegal."""
@@ -146,14 +146,13 @@ class Translated:
         pass
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, FOREIGN):
-            _forget_frames(error)
+        if not isinstance(error, FOREIGN):
+            return
+        _forget_frames(error)
         if isinstance(error, ClientError):
             raise _from_answer(self.operation, error) from error
-        if isinstance(error, LOCAL_TROUBLE):
-            raise _without_answer(self.operation, error, Action.OPERATOR) from error
-        if isinstance(error, NO_ANSWER):
-            raise _without_answer(self.operation, error, Action.WAIT) from error
+        action = Action.OPERATOR if isinstance(error, LOCAL_TROUBLE) else Action.WAIT
+        raise _without_answer(self.operation, error, action) from error
 
 
 def _forget_frames(error: BaseException | None) -> None:
