@@ -31,7 +31,6 @@ from cli.options import (
 from cli.output import counted, write_check
 from cli.rules import POD_UID, make_chooser, make_namer
 from cli.run import command as run_command
-from shipper.cloudwatch import configured_region
 from shipper.diagnosis.case import Case
 from shipper.diagnosis.examination import examine
 from shipper.diagnosis.finding import Finding, State, failed, ok, told, warning
@@ -39,6 +38,7 @@ from shipper.ec2 import Metadata
 from shipper.errors import RouteError
 from shipper.naming import NODE_NAME
 from shipper.route import Route, parse_delay_s, parse_route
+from shipper.service import configured_region
 from shipper.sources.multiline import rule_from
 from spool import __version__
 from spool.schema import sqlite_version

@@ -19,10 +19,11 @@ from cli.options import Choice, Name, Size, db_option, event_options, selection_
 from cli.output import counted, human_bytes, human_duration, progress
 from shipper.backoff import Pace
 from shipper.batch import MAX_MESSAGE_BYTES, acceptable_ms, requests_for
-from shipper.cloudwatch import CloudWatch, configured_region
+from shipper.cloudwatch import CloudWatch
 from shipper.ec2 import Metadata, find_region
 from shipper.naming import legal_group, legal_stream
 from shipper.route import Route, parse_route
+from shipper.service import configured_region
 from shipper.stopping import Stop, stopping_on_signals
 from shipper.upload import Uploader, now_ms
 from spool import replay

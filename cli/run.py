@@ -25,9 +25,10 @@ from cli.options import (
 from cli.rules import make_chooser, make_namer
 from shipper.agent import Settings, run
 from shipper.batch import MAX_BATCH_BYTES
-from shipper.cloudwatch import GROUP_CLASSES, RETENTION_DAYS, configured_region
+from shipper.cloudwatch import GROUP_CLASSES, RETENTION_DAYS
 from shipper.ec2 import Metadata, find_region
 from shipper.route import parse_delay_s, parse_route
+from shipper.service import configured_region
 from shipper.sources.multiline import rule_from
 from spool.budget import WhenFull
 

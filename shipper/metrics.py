@@ -41,7 +41,7 @@ __all__ = ["CONTENT_TYPE", "Metrics"]
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20)
-"""From a request to the next room to one that is given up (READ_TIMEOUT_S of cloudwatch.py)."""
+"""From a request to the next room to one that is given up (READ_TIMEOUT_S of service.py)."""
 
 OUTCOMES = (
     "ok, or what the error asks for: wait (no way through, 5xx), slow_down (throttled), create (no"

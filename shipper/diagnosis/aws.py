@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from shipper.cloudwatch import configured_region
 from shipper.diagnosis.case import Case
 from shipper.diagnosis.finding import Finding, failed, ok, skipped, told, warning
 from shipper.diagnosis.mounts import is_in_container
 from shipper.diagnosis.probe import Keys, Probe
 from shipper.ec2 import find_region
 from shipper.errors import DeliveryError, RouteError
+from shipper.service import configured_region
 
 __all__ = ["credentials", "metadata", "region"]
 

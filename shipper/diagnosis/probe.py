@@ -2,7 +2,7 @@
 What boto3 knows of this host's AWS configuration, and requests that only ask.
 
 Comes in: a region. Goes out: plain values; the service's answers by their codes. Imports boto3
-beside cloudwatch.py, which the agent uses: what is asked here, an agent never asks. Always holds:
+beside service.py, which the agent uses: what is asked here, an agent never asks. Always holds:
 of a key at most its last four characters leave, and no other part of any credential.
 """
 

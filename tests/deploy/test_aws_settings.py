@@ -16,7 +16,7 @@ import boto3
 import botocore
 import pytest
 
-from shipper.cloudwatch import CloudWatch
+from shipper.service import Service
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "deploy.md").read_text()
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret"}
@@ -35,7 +35,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def endpoint_url(monkeypatch: pytest.MonkeyPatch, region: str, **environ: str) -> str:
     for name, value in {**KEYS, **environ}.items():
         monkeypatch.setenv(name, value)
-    url: str = CloudWatch(region, connections=1)._connected().meta.endpoint_url
+    url: str = Service(region, connections=1).url()
     return url
 
 
@@ -62,7 +62,7 @@ def endpoint_url(monkeypatch: pytest.MonkeyPatch, region: str, **environ: str) -
 def test_an_endpoint_is_chosen_as_documented(
     monkeypatch: pytest.MonkeyPatch, region: str, environ: dict[str, str], url: str
 ) -> None:
-    assert endpoint_url(monkeypatch, region, **environ) == url
+    assert endpoint_url(monkeypatch, region, **environ) == f"{url}/"
     for name in environ:
         assert name in DOCUMENT
 
