@@ -38,6 +38,7 @@ def cases(is_quick: bool) -> list[Case]:
     lines = 20_000 if is_quick else 500_000
     held = (1_000, 10_000, 100_000) if is_quick else (100_000, 1_000_000, 10_000_000)
     streams = (1, 10, 100) if is_quick else (1, 10, 100, 1_000)
+    each = 100 if is_quick else 10_000
     return [
         *(
             Case(
@@ -55,6 +56,14 @@ def cases(is_quick: bool) -> list[Case]:
             )
             for count in streams
         ),
+        *(
+            Case(
+                f"{count:,} streams of {each:,} lines",
+                partial(drain.prepare, count, each),
+                partial(measure, count * each),
+            )
+            for count in streams[2:]
+        ),
     ]
 
 
@@ -62,7 +71,8 @@ SCENARIO = Scenario(
     "growth",
     "Growth",
     "A drain of half a million lines into a spool that holds more and more events already, all of"
-    " them sent; and into an empty one, from more and more containers, each a stream.",
+    " them sent; and into an empty one, from more and more containers, each a stream: there each"
+    " line has a smaller share of a request. Then as many that have lines enough to fill requests.",
     cases,
     is_shared=False,
 )

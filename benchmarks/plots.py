@@ -4,11 +4,13 @@ The plots of docs/benchmarks.md, as SVG that is the same for the same figures.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.figures import summary
@@ -75,27 +77,29 @@ def growth(results: Results) -> Figure:
     """
     cases = results["scenarios"]["growth"]["cases"]
     figure = Figure(figsize=(7, 2.8), layout="constrained")
-    for axes, word, title in zip(
-        figure.subplots(1, 2, sharey=True),
-        ("held", "stream"),
-        ("events in the spool before", "streams"),
-        strict=True,
-    ):
-        chosen = {_count(name): runs["spool"] for name, runs in cases.items() if word in name}
-        bars = _error_bars([runs["cpu_us_a_line"] for runs in chosen.values()])
-        axes.errorbar(list(chosen), bars["y"], yerr=bars["yerr"], color=OURS, marker="o")
-        axes.set_xscale("log")
-        axes.set_ylim(bottom=0)
-        axes.set_xlabel(title)
-    figure.axes[0].set_ylabel("CPU a line, µs")
+    held, streams = figure.subplots(1, 2, sharey=True)
+    _grow(held, cases, r"lines held", "")
+    _grow(streams, cases, r"streams?", "the same lines, spread")
+    _grow(streams, cases, r"streams of [\d,]+ lines", "as many lines each")
+    held.set(xlabel="events in the spool before", ylabel="CPU a line, µs")
+    streams.set(xlabel="streams")
+    streams.legend()
     return figure
 
 
-def _count(case: str) -> int:
+def _grow(axes: Axes, cases: Mapping[str, Any], name: str, label: str) -> None:
     """
-    The number that a case's name begins with.
+    CPU a line of the cases whose names are a number and `name`, over that number.
     """
-    return int(case.split(maxsplit=1)[0].replace(",", ""))
+    chosen = {
+        int(found[1].replace(",", "")): runs["spool"]
+        for case, runs in cases.items()
+        if (found := re.fullmatch(rf"([\d,]+) {name}", case))
+    }
+    bars = _error_bars([runs["cpu_us_a_line"] for runs in chosen.values()])
+    axes.errorbar(list(chosen), bars["y"], yerr=bars["yerr"], marker="o", label=label)
+    axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
 
 
 def _error_bars(runs: list[list[float]]) -> Mapping[str, Any]:
