@@ -7,6 +7,7 @@ chance to be sent.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import resource
@@ -98,6 +99,7 @@ def run(settings: Settings) -> bool:
     Returns False where events are left that were to be sent. Raises `SpoolError`, `ShipperError`.
     """
     _allow_many_files()
+    gc.freeze()  # what was imported stays: who looks for cycles need not look at it
     with Supervisor(os.environ) as supervisor, ShipperLock(settings.db) as lock:
         damage = None
         while True:
