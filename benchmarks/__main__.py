@@ -85,8 +85,9 @@ def measure_all(options: argparse.Namespace) -> int:
         if is_kept(options):
             save(RESULTS, merged(load(RESULTS), found))
     for verdict in verdicts(found):
-        title, ours, theirs, value, bound, _ = verdict.cells()
-        print(f"{title}: {ours}, Fluent Bit {theirs or '-'}; {value}, at most {bound}")
+        title, ours, theirs, ratio, recorded, to_record, bound = verdict.cells()
+        beside = f"Fluent Bit {theirs or '-'} {ratio}; on record {recorded or '-'} {to_record}"
+        print(f"{title}: {ours}; {beside}; at most {bound}")
     return code
 
 

@@ -71,8 +71,8 @@ SCENARIO = Scenario(
     "growth",
     "Growth",
     "A drain of half a million lines into a spool that holds more and more events already, all of"
-    " them sent; and into an empty one, from more and more containers, each a stream: there each"
-    " line has a smaller share of a request. Then as many that have lines enough to fill requests.",
+    " them sent; and into an empty one, from more and more containers, each a stream, so that"
+    " requests become less full. Then from as many that each have lines enough to fill them.",
     cases,
     is_shared=False,
 )

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from benchmarks.figures import shown, summary
-from benchmarks.goals import GOALS, Goal, judge
+from benchmarks.goals import GOALS, Goal, Verdict
 from benchmarks.guard import bound, has_grown
 from benchmarks.processes import Failed
 from benchmarks.steady import lateness, percentile
@@ -41,19 +41,16 @@ def test_only_what_came_between_two_looks_is_in_the_latency() -> None:
 
 
 def test_a_ratio_is_against_this_run_where_there_is_one_else_against_the_record() -> None:
-    beside = judge(RATIO, 3.0, 2.0)
-    assert beside
-    assert (beside.value, beside.is_met, beside.is_theirs_of_this_run) == (1.5, True, True)
-    alone = judge(RATIO, 2.72, None)
-    assert alone
-    assert (alone.value, alone.is_met, alone.is_theirs_of_this_run) == (2.0, False, False)
-    assert "(recorded)" in alone.cells()[2]
-    assert alone.cells()[-1] == "**no**"
+    beside = Verdict(RATIO, 3.0, 2.0)
+    assert (beside.value, beside.is_met) == (1.5, True)
+    alone = Verdict(RATIO, 2.72, None)
+    assert (alone.value, alone.is_met) == (2.0, False)
+    assert "**2.00 x**" in alone.cells()
 
 
 def test_an_outright_bound_asks_nobody_else() -> None:
-    assert judge(ABSOLUTE, 3.0, None).is_met
-    assert not judge(ABSOLUTE, 3.1, 40.0).is_met
+    assert Verdict(ABSOLUTE, 3.0, None).is_met
+    assert not Verdict(ABSOLUTE, 3.1, 40.0).is_met
 
 
 def test_every_ratio_has_something_to_be_compared_with() -> None:
