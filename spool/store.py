@@ -18,11 +18,12 @@ from types import TracebackType
 
 import apsw
 
-from spool import extent, queue
+from spool import batches, extent, queue
+from spool.batches import Batch
 from spool.damage import NOT_TEXT, is_damage, was_spool
 from spool.errors import NotASpool, SpoolDamaged
 from spool.patience import Patience
-from spool.run import Event, Run, blocks, runs_of, runs_stored
+from spool.run import Event, Run, runs_of, runs_stored
 from spool.schema import (
     PAGE_BYTES,
     claim_driver,
@@ -70,26 +71,6 @@ class Waiting:
     events: int
     message_bytes: int
     oldest_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """
-    Events of one stream on their way: on record, and no longer queued. `bytes` are the UTF-8
-    bytes of their messages; `in_order` says that it is known that no event is older than one with
-    a lower id.
-    """
-
-    id: int
-    stream_id: int
-    group: str
-    stream: str
-    events: int
-    bytes: int
-    first_timestamp: int
-    last_timestamp: int
-    attempts: int
-    in_order: bool = field(default=False, compare=False)
 
 
 @dataclass(slots=True)
@@ -404,7 +385,7 @@ class Store:
         arrived.
         """
         with self._using(self._writer_lock):
-            return _batches(self._writer, "batch.state = 'sending'", ())
+            return batches.find(self._writer, "batch.state = 'sending'", ())
 
     def reject_outside(self, stream_id: int, *, oldest_ms: int, newest_ms: int) -> int:
         """
@@ -438,8 +419,8 @@ class Store:
             taken = queue.take_oldest(db, stream_id, limits)
             if taken is None:
                 return None
-            batch_id = _record_batch(db, stream_id, taken, now_ms=now_ms)
-            batch = _batches(db, "batch.id = ?", (batch_id,))[0]
+            batch_id = batches.record(db, stream_id, taken, now_ms=now_ms)
+            batch = batches.find(db, "batch.id = ?", (batch_id,))[0]
             return replace(batch, in_order=taken.in_order)
 
     def log_events(self, batch: Batch) -> str:
@@ -478,7 +459,7 @@ class Store:
                 " WHERE id = ?",
                 (now_ms, request_id, batch.id),
             )
-            rejected = sum(_reject_in_batch(db, batch, *part) for part in refused)
+            rejected = sum(batches.reject(db, batch, *part) for part in refused)
             db.execute(
                 "UPDATE stream SET sent = sent + ?, rejected = rejected + ?, delivered_at = ?,"
                 " error = NULL, error_at = NULL WHERE id = ?",
@@ -514,17 +495,17 @@ class Store:
                 "UPDATE batch SET state = 'refused', error = ? WHERE id = ?", (error, batch.id)
             )
             if batch.events == 1:
-                _reject_in_batch(db, batch, 0, 1, error)
+                batches.reject(db, batch, 0, 1, error)
                 db.execute(
                     "UPDATE stream SET rejected = rejected + 1 WHERE id = ?", (batch.stream_id,)
                 )
                 return []
             half = batch.events // 2
             parts = [
-                _record_part(db, batch, start, end, now_ms=now_ms)
+                batches.record_part(db, batch, start, end, now_ms=now_ms)
                 for start, end in ((0, half), (half, batch.events))
             ]
-            return _batches(db, f"batch.id IN ({parts[0]:d}, {parts[1]:d})", ())
+            return batches.find(db, f"batch.id IN ({parts[0]:d}, {parts[1]:d})", ())
 
 
 def _insert_events(db: apsw.Connection, chunk: Chunk) -> None:
@@ -552,72 +533,3 @@ def _queue_new(db: apsw.Connection, stream_id: int, runs: Sequence[Run]) -> None
         "UPDATE stream SET collected = collected + ? WHERE id = ?",
         (sum(run.events for run in runs), stream_id),
     )
-
-
-def _record_batch(db: apsw.Connection, stream_id: int, taken: queue.Taken, *, now_ms: int) -> int:
-    db.execute(
-        "INSERT INTO batch (stream_id, events, bytes, first_timestamp, last_timestamp,"
-        " state, attempts, created_at) VALUES (?, ?, ?, ?, ?, 'sending', 1, ?)",
-        (
-            stream_id,
-            taken.events,
-            taken.bytes,
-            taken.first_timestamp,
-            taken.last_timestamp,
-            now_ms,
-        ),
-    )
-    batch_id = db.last_insert_rowid()
-    db.executemany(
-        "INSERT INTO run (first_id, last_id, batch_id) VALUES (?, ?, ?)",
-        [(first, last, batch_id) for run in taken.runs for first, last in blocks(*run)],
-    )
-    return batch_id
-
-
-def _in_batch(
-    db: apsw.Connection, batch: Batch, start: int, end: int
-) -> list[tuple[int, int, int]]:
-    """
-    (timestamp, bytes, id) of the events from index `start` to before `end` of a batch.
-    """
-    return select(
-        db,
-        "SELECT timestamp, octet_length(message), event.id FROM run"
-        " JOIN event ON event.id BETWEEN first_id AND last_id"
-        " WHERE batch_id = ? ORDER BY timestamp, event.id LIMIT ? OFFSET ?",
-        (batch.id, end - start, start),
-    )
-
-
-def _record_part(db: apsw.Connection, batch: Batch, start: int, end: int, *, now_ms: int) -> int:
-    timestamps, sizes, ids = zip(*_in_batch(db, batch, start, end), strict=True)
-    part = queue.Taken(
-        runs=queue.consecutive(ids),
-        events=len(ids),
-        bytes=sum(sizes),
-        first_timestamp=timestamps[0],
-        last_timestamp=timestamps[-1],
-    )
-    return _record_batch(db, batch.stream_id, part, now_ms=now_ms)
-
-
-def _reject_in_batch(db: apsw.Connection, batch: Batch, start: int, end: int, reason: str) -> int:
-    culprits = _in_batch(db, batch, start, end)
-    db.executemany(
-        "INSERT INTO rejection (id, batch_id, reason) VALUES (?, ?, ?)",
-        [(event_id, batch.id, reason) for _, _, event_id in culprits],
-    )
-    return len(culprits)
-
-
-def _batches(db: apsw.Connection, condition: str, values: tuple[int, ...]) -> list[Batch]:
-    rows = select(
-        db,
-        "SELECT batch.id, stream_id, log_group, log_stream, events, bytes,"
-        " first_timestamp, last_timestamp, attempts"
-        " FROM batch JOIN stream ON stream.id = batch.stream_id"
-        f" WHERE {condition} ORDER BY batch.id",
-        values,
-    )
-    return [Batch(*row) for row in rows]
