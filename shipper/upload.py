@@ -15,7 +15,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import logging
-import math
 import threading
 import time
 from collections import deque
@@ -25,23 +24,21 @@ from typing import Protocol
 
 import apsw
 
-from shipper.backoff import Backoff, Every, Pace
+from shipper.backoff import Every, Pace
 from shipper.batch import LIMITS, acceptable_ms, is_full, requests_for
 from shipper.brake import Brake
 from shipper.cloudwatch import Receipt
 from shipper.errors import Action, DeliveryError
 from shipper.trouble import Trouble
+from shipper.way import Way
 from spool.store import Batch, Store
 
 __all__ = ["Endpoint", "Uploader"]
 
 log = logging.getLogger(__name__)
 
-STREAM_FIRST_S = 1.0
-STREAM_CAP_S = 60.0
-"""For a stream that somebody has to mend."""
-
 STORE_RETRY_S = 1.0
+BUG_RETRY_S = 60.0  # for what nobody has thought of
 
 LOOK_S = 0.05
 """How often a drain looks for what was stored meanwhile."""
@@ -118,13 +115,10 @@ class Uploader:
         self._known: set[int] = set()
         self._first: dict[int, bool] = {}
         self._brake = Brake()
-        self._troubled: dict[int, Backoff] = {}
-        self._failed_s: dict[int, float] = {}
-        self._told: set[tuple[int, str]] = set()
-        self._names: dict[int, str] = {}
-        self.notes: dict[str, str | None] = {"delivery": None, "speed": None}
+        self._way = Way(self._brake)
+        self.notes = self._way.notes
         """What is the matter with all streams, for `spool status`."""
-        self._last_success_s = -math.inf
+        self._names: dict[int, str] = {}
         self._is_last_flush = False
         self._is_closed = False
 
@@ -186,7 +180,8 @@ class Uploader:
         """
         begin_s = time.monotonic()
         while (
-            not stop.is_set() and time.monotonic() - max(begin_s, self._last_success_s) < give_up_s
+            not stop.is_set()
+            and time.monotonic() - max(begin_s, self._way.last_success_s) < give_up_s
         ):
             is_known = self._enqueue(everything=True)
             on_progress()
@@ -271,7 +266,7 @@ class Uploader:
                 again = [(batch, STORE_RETRY_S)]
             except Exception:  # whatever it is, the batch waits and the others go on
                 log.exception("batch %d was not sent", batch.id)
-                again = [(batch, STREAM_CAP_S)]
+                again = [(batch, BUG_RETRY_S)]
             with self._changed:
                 del self._in_flight[batch.id]
                 self._brake.ended(batch.id)
@@ -336,7 +331,7 @@ class Uploader:
         clocks = (now_ms(), self._endpoint.now_ms())
         oldest_ms, newest_ms = acceptable_ms(min(clocks))[0], acceptable_ms(max(clocks))[1]
         rejected = self._store.reject_outside(stream_id, oldest_ms=oldest_ms, newest_ms=newest_ms)
-        if self._is_news(stream_id, "age", is_so=rejected > 0):
+        if self._way.is_news(stream_id, "age", is_so=rejected > 0):
             name = self._names.get(stream_id, stream_id)
             log.warning("%s: %d events rejected, too old or too new", name, rejected)
         events, size = self._store.waiting(stream_id)  # once it is taken, nothing may fail
@@ -410,47 +405,19 @@ class Uploader:
 
     def _succeeded(self, batch: Batch, receipt: Receipt) -> None:
         reasons = ", ".join(f"{end - start:,} {reason}" for start, end, reason in receipt.refused)
-        if self._is_news(batch.stream_id, "refused", is_so=bool(reasons)):
-            log.warning(
-                "%s %s: of batch %d CloudWatch refused events: %s",
-                *(batch.group, batch.stream, batch.id, reasons),
-            )
         log.debug("batch %d: %d events sent", batch.id, batch.events)
         with self._changed:
-            self._last_success_s = time.monotonic()
             self._known.add(batch.stream_id)
-            self._failed_s.pop(batch.stream_id, None)
-            if self._troubled.pop(batch.stream_id, None):
-                log.info("%s %s is delivered again", batch.group, batch.stream)
-            was_slow = self._brake.throttle.rate
-            self._brake.throttle.speed_up()
-            if was_slow and not self._brake.throttle.rate:
-                self._tell("speed", None)
-                log.info("CloudWatch Logs takes as many requests as there are again")
-            if self._brake.take_off(self._last_success_s):
-                self._tell("delivery", None)
-                log.info("CloudWatch Logs takes lines again")
-                self._retry_now(lambda batch: batch.stream_id not in self._troubled)
+            if self._way.is_news(batch.stream_id, "refused", is_so=bool(reasons)):
+                log.warning(
+                    "%s %s: of batch %d CloudWatch refused events: %s",
+                    *(batch.group, batch.stream, batch.id, reasons),
+                )
+            if self._way.succeeded(batch, time.monotonic()):
+                self._retry_now(lambda batch: not self._way.is_troubled(batch.stream_id))
                 self._flush.make_due()
                 self._woken.set()
         self._endpoint.tend(batch.group)
-
-    def _tell(self, about: str, text: str | None) -> None:
-        """
-        Say what is the matter with all, None when it is over.
-        """
-        if text is not None:
-            log.warning("%s", text)
-        self.notes[about] = text
-
-    def _is_news(self, stream_id: int, what: str, *, is_so: bool) -> bool:
-        """
-        Whether it is so now, and was not so the last time: what goes on is told once.
-        """
-        with self._changed:
-            was_so = (stream_id, what) in self._told
-            (self._told.add if is_so else self._told.discard)((stream_id, what))
-            return is_so and not was_so
 
     def _failed(self, batch: Batch, error: DeliveryError) -> list[tuple[Batch, float]]:
         now = now_ms()
@@ -460,7 +427,10 @@ class Uploader:
                 log.warning("%s %s: one event rejected: %s", batch.group, batch.stream, error)
             return [(part, 0.0) for part in parts]
         self._store.note_failure(batch, str(error), now_ms=now)
-        pause_s = self._hold_back(batch, error)
+        with self._changed:
+            pause_s = self._way.failed(
+                batch, error, sent_s=self._in_flight[batch.id], now_s=time.monotonic()
+            )
         if not self._is_last_flush:
             return [(batch, pause_s)]
         if error.is_general:  # it would go the same way for all: they are on record
@@ -468,39 +438,6 @@ class Uploader:
                 self._due.clear()
                 self._retries.clear()
         return []
-
-    def _hold_back(self, batch: Batch, error: DeliveryError) -> float:
-        """
-        Seconds until this batch may be sent again; says so when trouble begins or changes kind.
-        """
-        now_s = time.monotonic()
-        with self._changed:
-            is_general = error.is_general and not self._others_get_through(batch, error)
-            self._failed_s[batch.stream_id] = now_s
-            if error.action is Action.SLOW_DOWN:
-                if self._brake.throttle.rate is None:
-                    self._tell("speed", f"CloudWatch Logs wants fewer requests: {error}")
-                self._brake.throttle.slow_down(self._in_flight[batch.id], now_s)
-                return 0
-            if is_general:
-                if self._brake.put_on(error, now_s):
-                    self._tell(
-                        "delivery", f"CloudWatch Logs takes nothing now, lines are kept: {error}"
-                    )
-                return self._brake.pause_s(now_s) or 0
-            if batch.stream_id not in self._troubled:
-                log.warning("%s %s is not delivered: %s", batch.group, batch.stream, error)
-                self._troubled[batch.stream_id] = Backoff(STREAM_FIRST_S, STREAM_CAP_S)
-            return self._troubled[batch.stream_id].next_s()
-
-    def _others_get_through(self, batch: Batch, error: DeliveryError) -> bool:
-        """
-        Whether it fails again while others succeed: then it is about this stream after all.
-        """
-        failed_s = self._failed_s.get(batch.stream_id)
-        return (
-            error.action is Action.WAIT and failed_s is not None and failed_s < self._last_success_s
-        )
 
     def _retry(self, batch: Batch, pause_s: float) -> None:
         with self._changed:

@@ -436,7 +436,7 @@ def test_whatever_goes_wrong_after_a_batch_is_settled_does_not_send_it_again(
         raise KeyError(group)
 
     monkeypatch.setattr(cloudwatch, "tend", fail)
-    monkeypatch.setattr("shipper.upload.STREAM_CAP_S", 0.01)
+    monkeypatch.setattr("shipper.upload.BUG_RETRY_S", 0.01)
     endpoint.create("group", "web")
     append(store, "web", "once")
     with uploading(store, cloudwatch):
