@@ -33,7 +33,7 @@ HOMES = {
     "click": ("cli/*",),
     "datasette": ("cli/web_parts/*",),
     "docker": ("shipper/sources/engine_api.py",),
-    "isal": ("shipper/cloudwatch.py", "shipper/sources/files.py"),
+    "isal": ("shipper/cloudwatch.py", "shipper/sources/log_file.py"),
     "moto": ("cli/demo.py", "cli/demo_parts/*"),
     "msgspec": ("shipper/*",),
     "prometheus_client": ("shipper/metrics.py",),

@@ -22,9 +22,10 @@ from msgspec import json
 
 from shipper.containers import Container
 from shipper.sources.bell import POLL_S, Bell
-from shipper.sources.files import READ_BYTES, ContainerFiles, Place, Shelf
+from shipper.sources.files import ContainerFiles, Place, Shelf
 from shipper.sources.intake import Intake
 from shipper.sources.lines import Joiner
+from shipper.sources.log_file import READ_BYTES
 from shipper.sources.reading import Reading
 from spool.store import Chunk
 

@@ -21,7 +21,8 @@ from hypothesis.stateful import (
 )
 
 from shipper.sources.docker_logs import DockerLog
-from shipper.sources.files import HEAD_BYTES, MAX_LINE_BYTES, ContainerFiles, LogFile, Place
+from shipper.sources.files import ContainerFiles, Place
+from shipper.sources.log_file import HEAD_BYTES, MAX_LINE_BYTES, LogFile
 
 ID = "75a84a0d3b71"
 
