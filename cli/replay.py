@@ -44,6 +44,8 @@ GIVE_UP_S = 20.0
 
 WATCH_S = 0.5
 FINISH_S = 2.0
+NOTHING = "nothing to send"
+
 REASONS = 3
 """So many are told, the most frequent ones."""
 
@@ -110,6 +112,8 @@ def command(
         plan = _make_plan(store, selection, restamp=restamp, to_group=to_group, to_stream=to_stream)
         if dry_run:
             plan.tell("would send", rate)
+            if not plan.amount.events:
+                click.echo(NOTHING, err=True)
             return 0
         if agent is not None:
             _tell_ignored(route, rate)
@@ -122,7 +126,7 @@ def command(
             return INTERRUPTED
         work = _Work(store, stop, streams)
         if work.total == 0:
-            click.echo("nothing to send", err=True)
+            click.echo(NOTHING, err=True)
             return 0
         if agent is not None:
             is_done = _watch(work, agent)
@@ -182,6 +186,12 @@ class _Plan:
         """
         How much it is, and what stays behind, and why.
         """
+        if self.amount.events:
+            self._tell_amount(verb, rate)
+        if self.amount.stale:
+            click.echo(self._about_stale(), err=True)
+
+    def _tell_amount(self, verb: str, rate: int | None) -> None:
         requests = sum(requests_for(events, size) for events, size in self.amount.streams.values())
         duration_s = requests * (replay.request_s(self.store) or USUAL_REQUEST_S) / CONCURRENCY
         if rate:
@@ -192,8 +202,6 @@ class _Plan:
             f" in {counted(requests, 'request')}: about {human_duration(duration_s)}",
             err=True,
         )
-        if self.amount.stale:
-            click.echo(self._about_stale(), err=True)
 
     def _about_stale(self) -> str:
         stale = counted(self.amount.stale, "event")

@@ -216,8 +216,9 @@ def test_beside_a_running_agent_it_requeues_and_the_agent_sends_once_more(
 
 def test_what_was_never_there_is_nothing_to_send(spool_to_change: Any, endpoint: Endpoint) -> None:
     for choice in (["--batch", "999"], ["--stream", "nobody"], ["--since", "now"]):
-        done = replay(spool_to_change.db, endpoint, *choice)
-        assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "nothing to send"), choice
+        for options in ([], ["--dry-run"]):
+            done = replay(spool_to_change.db, endpoint, *choice, *options)
+            assert (done.returncode, done.stderr) == (0, "nothing to send\n"), choice
     assert endpoint.calls == []
 
 
