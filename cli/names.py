@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from cli.options import containers_dir_option, format_option, pods_dir_option, source_option
-from cli.output import write_rows
+from cli.output import Shape, write_rows
 from cli.rules import make_chooser, make_namer
 from shipper.ec2 import Metadata
 from shipper.roster import Entry, engine_containers, roster
@@ -32,7 +32,7 @@ COLUMNS = (
     "raw_stream",
     "error",
 )
-TABLE_COLUMNS = ("name", "source", "group", "stream", "reason")
+SHAPE = Shape(("name", "source", "group", "stream", "reason"))
 
 
 @click.command(name="names")
@@ -75,7 +75,8 @@ def command(
     is_table = chosen in (None, "table")
     write_rows(
         map(_table_row if is_table else asdict, entries),
-        columns=TABLE_COLUMNS if is_table else COLUMNS,
+        columns=COLUMNS,
+        shape=SHAPE,
         output_format=chosen,
         text="{name}  source {source}  group {group}  stream {stream}  {reason}",
     )
