@@ -64,13 +64,23 @@ def command(
     """
     parsed = parse_route(route, os.environ)
     metadata = Metadata(os.environ, use_ec2=parsed.use_ec2)
+    engines = None if source == "files" else engine_containers()
     entries = roster(
         containers_dir,
         pods_dir,
         make_chooser(parsed, source, containers_dir),
         make_namer(parsed, metadata, _region(parsed, metadata)),
-        engines=None if source == "files" else engine_containers(),
+        engines=engines,
     )
+    if not entries:
+        places = [_told(containers_dir), _told(pods_dir)]
+        if source != "files":
+            knows = "no Docker Engine answers" if engines is None else "the Docker Engine has none"
+            places.append(knows)
+        click.echo(
+            f"spool names: no containers: {'; '.join(places)}; `spool doctor` tells what to do",
+            err=True,
+        )
     chosen = "json" if as_json else output_format
     is_table = chosen in (None, "table")
     write_rows(
@@ -80,6 +90,19 @@ def command(
         output_format=chosen,
         text="{name}  source {source}  group {group}  stream {stream}  {reason}",
     )
+
+
+def _told(folder: Path) -> str:
+    """
+    Why there is nothing of a folder.
+    """
+    try:
+        next(folder.iterdir(), None)
+    except FileNotFoundError:
+        return f"{folder} is not there"
+    except OSError as error:
+        return f"{folder} cannot be read ({error.strerror})"
+    return f"{folder} has none"
 
 
 def _table_row(entry: Entry) -> dict[str, object]:
