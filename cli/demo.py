@@ -23,7 +23,7 @@ from cli.demo_parts.processes import Spool
 from cli.demo_parts.relay import Relay
 from cli.demo_parts.story import Story
 from cli.errors import FAILED, INTERRUPTED
-from cli.output import Screen, screen, write_rows
+from cli.output import Screen, counted, screen, write_rows
 
 __all__ = ["command"]
 
@@ -93,7 +93,7 @@ def _conclude(tallies: list[Tally], folder: Path) -> int:
         if any(row.twice for row in tallies):
             shown.say("Twice: CloudWatch had them when the cut or the kill took its answer away.")
         if lost:
-            shown.say((f"{lost:,} lines were lost; see {folder}", "bold red"))
+            shown.say((f"{counted(lost, 'line')} lost; see {folder}", "bold red"))
             return FAILED
         shown.say(("Nothing was lost.", "bold green"), " The spool is still there; look into it:")
         for line in (

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from cli.options import Duration, db_option
+from cli.output import counted
 from spool.retention import prune, shrink
 from spool.store import Store
 
@@ -38,4 +39,4 @@ def command(*, db: Path, keep_ms: int) -> None:
     with Store(db, create=False) as store:
         count = prune(store, sent_before_ms=time.time_ns() // 1_000_000 - keep_ms)
         shrink(store)
-    click.echo(f"pruned {count} events")
+    click.echo(f"pruned {counted(count, 'event')}")

@@ -5,6 +5,7 @@ spool status: what is here, what was sent, what is wrong.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 import time
@@ -36,6 +37,8 @@ COLUMNS = (
     "last_error_at",
     "failing_since",
 )
+PLURAL = re.compile(r"s\b")
+
 TEXT = (
     "{group} {stream}  unsent {unsent}  sent {sent}  rejected {rejected}"
     "  oldest unsent {oldest_unsent}  last delivery {last_delivery}  last error {last_error}"
@@ -128,9 +131,16 @@ def _counts(standing: Standing) -> list[Line]:
     if standing["dropped"]:
         lines.append(fact("dropped", f"{counted(standing['dropped'], 'event')}, never sent"))
     if standing["skipped"]:
-        reasons = (f"{count:,} {reason}" for reason, count in standing["skipped"].items())
+        reasons = (_reason(count, reason) for reason, count in standing["skipped"].items())
         lines.append(fact("left out", ", ".join(reasons)))
     return lines
+
+
+def _reason(count: int, reason: str) -> str:
+    """
+    `2 blank lines`, `1 blank line`: the first plural is what is counted.
+    """
+    return f"{count:,} {PLURAL.sub('', reason, count=1) if count == 1 else reason}"
 
 
 def _streams(rows: list[Row], now_ms: int, *, width: int | None, room: int | None) -> list[Line]:

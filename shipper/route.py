@@ -57,6 +57,8 @@ CONTAINER = "container"
 
 _EXAMPLE = "cloudwatch://us-east-1"
 _SHOWN_CHARS = 60
+_NEAR = 0.7  # how alike, from 0 to 1, a name must be to be what was meant
+_GONE = ("append_tag", "structured_data")  # options of logspout's other adapters
 _YES = frozenset({"true", "1", "yes", "on"})
 _NO = frozenset({"false", "0", "no", "off"})
 
@@ -341,17 +343,22 @@ def _check_name(name: str) -> None:
         return
     if setting:
         raise RouteError(f"{name} is no option of a route; set it in the {setting.where[0]}")
+    if name in _GONE:
+        raise RouteError(
+            f"{name} in the route is gone: it was for other places than CloudWatch; leave it out"
+        )
     shown = name if _PLAIN.fullmatch(name) else _quoted(name)
-    raise RouteError(f"unknown option {shown} in the route; did you mean {_nearest(name)}?")
+    raise RouteError(f"unknown option {shown} in the route; {_meant(name)}")
 
 
-def _nearest(name: str) -> str:
+def _meant(name: str) -> str:
     """
-    The option most like *name*, whatever its case; there always is one.
+    The option that is like *name*, whatever its case, else all that there are.
     """
     known = {entry.name.lower(): entry.name for entry in _ENTRIES if ROUTE in entry.where}
     # shortened, as the time this takes grows with the square of the length
-    return known[difflib.get_close_matches(name.lower()[:_SHOWN_CHARS], known, 1, 0.0)[0]]
+    near = difflib.get_close_matches(name.lower()[:_SHOWN_CHARS], known, 1, _NEAR)
+    return f"did you mean {known[near[0]]}?" if near else f"there are {', '.join(known.values())}"
 
 
 def _filled(text: str, environ: Mapping[str, str]) -> str:

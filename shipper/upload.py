@@ -136,7 +136,8 @@ class Uploader:
         for batch in left:
             self._retry(batch, 0)
         if left:
-            log.info("%d batches may have arrived before the restart: sent again", len(left))
+            batches = "1 batch" if len(left) == 1 else f"{len(left):,} batches"
+            log.info("%s may have arrived before the restart: sent again", batches)
         for worker in self._workers:
             worker.start()
 
@@ -333,7 +334,8 @@ class Uploader:
         rejected = self._store.reject_outside(stream_id, oldest_ms=oldest_ms, newest_ms=newest_ms)
         if self._way.is_news(stream_id, "age", is_so=rejected > 0):
             name = self._names.get(stream_id, stream_id)
-            log.warning("%s: %d events rejected, too old or too new", name, rejected)
+            count = "1 event" if rejected == 1 else f"{rejected:,} events"
+            log.warning("%s: %s rejected, too old or too new", name, count)
         events, size = self._store.waiting(stream_id)  # once it is taken, nothing may fail
         batch = self._store.take(stream_id, LIMITS, now_ms=now_ms())
         if batch is None:

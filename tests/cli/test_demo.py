@@ -177,7 +177,7 @@ def test_a_line_that_was_really_lost_is_counted_and_it_exits_1(demos: Demos) -> 
     assert demo.process.returncode == 1, demo.text + demo.err.read_text()
     assert demo.rows()["spool-demo-web"][2] == 1
     assert demo.rows()["spool-demo-worker"][2] == 0
-    assert "1 lines were lost" in demo.text
+    assert "1 line lost" in demo.text
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -162,7 +162,7 @@ def test_lines_that_did_not_become_events_are_counted_by_reason(
     assert done.returncode == 0, done.stderr
     assert status(db)["skipped"] == {"blank lines": 2, "damaged records": 1}
     assert status(db)["collected"] == 2
-    assert "left out  2 blank lines, 1 damaged records" in spool("status", "--db", db).stdout
+    assert "left out  2 blank lines, 1 damaged record" in spool("status", "--db", db).stdout
 
 
 DENIED = (

@@ -190,13 +190,27 @@ def test_the_message_about_an_unknown_option_reads_as_promised():
     )
 
 
+def test_an_option_that_is_like_none_is_told_all_that_there_are():
+    assert refusal("cloudwatch://auto?retries=3") == (
+        "unknown option retries in the route; there are DELAY, NOEC2, DEBUG, LOGSPOUT_GROUP,"
+        " LOGSPOUT_STREAM, filter.name, filter.id, filter.labels, filter.sources"
+    )
+
+
+@pytest.mark.parametrize("name", ["append_tag", "structured_data"])
+def test_an_option_of_logspouts_other_adapters_is_told_to_be_gone(name):
+    assert refusal(f"cloudwatch://auto?{name}=x") == (
+        f"{name} in the route is gone: it was for other places than CloudWatch; leave it out"
+    )
+
+
 def test_the_value_of_an_unknown_option_is_not_shown():
     assert "hunter2" not in refusal("cloudwatch://auto?AWS_SECRET_ACCESS_KEY=hunter2")
 
 
 @pytest.mark.parametrize("name", ["", "a\nb", "x" * 100_000, "%00", "\u2028"])
 def test_any_name_at_all_gets_one_short_line(name):
-    assert len(refusal(f"cloudwatch://auto?{name}=x")) < 200
+    assert len(refusal(f"cloudwatch://auto?{name}=x")) < 220
 
 
 @pytest.mark.parametrize("name", ["TAIL", "BACKLOG", "ALLOW_TTY", "EXCLUDE_LABEL"])
