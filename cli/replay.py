@@ -143,8 +143,11 @@ def _take_over(db: Path, held: ExitStack) -> tuple[ShipperLock | None, int | Non
     """
     Become the shipper, and see that the spool is sound; or the pid of the agent that is it.
     """
-    if not db.is_file() and not unfinished_rescues(db):
-        return None, None  # the opening says that there is none, and nothing is made
+    try:
+        if not db.is_file() and not unfinished_rescues(db):
+            return None, None  # the opening says that there is none, and nothing is made
+    except OSError:
+        return None, None  # likewise, that it cannot be looked at
     try:
         lock = held.enter_context(ShipperLock(db))
     except SpoolHeld as error:

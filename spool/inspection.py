@@ -27,6 +27,7 @@ from sqlite_utils import Database
 
 from spool.damage import was_spool
 from spool.errors import NewerSpool, NotASpool, SpoolDamaged, SpoolError, SpoolUnusable, TooSlow
+from spool.place import who_may
 from spool.schema import (
     APPLICATION_ID,
     BLOCK_IDS,
@@ -396,9 +397,7 @@ def _read_only(path: Path) -> str:
 
 
 def _unreadable(path: Path, reason: object) -> SpoolUnusable:
-    return SpoolUnusable(
-        f"{path}: cannot be read ({reason}); check its owner and that of its folder"
-    )
+    return SpoolUnusable(f"{path}: cannot be read ({reason}); {who_may(path)}")
 
 
 def _iso(timestamp_ms: int | None) -> str | None:

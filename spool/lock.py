@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from spool.errors import SpoolHeld, SpoolUnusable
-from spool.place import make_folder, open_file
+from spool.place import make_folder, open_file, who_may
 
 __all__ = ["ShipperLock", "holder"]
 
@@ -112,6 +112,6 @@ def _lock(descriptor: int, spool: Path) -> None:
 
 def _unwritable(spool: Path, error: OSError) -> SpoolUnusable:
     return SpoolUnusable(
-        f"{spool}: its folder cannot be written ({error.strerror}); "
-        "check its owner, or give another path with --db"
+        f"{spool}: its folder cannot be written ({error.strerror}); {who_may(spool)},"
+        " or give another path with --db"
     )

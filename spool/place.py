@@ -12,7 +12,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["is_open_to_all", "make_folder", "open_file"]
+__all__ = ["is_open_to_all", "make_folder", "open_file", "who_may"]
 
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
@@ -45,6 +45,25 @@ def is_open_to_all(path: Path) -> bool:
     Whether every user of the host may read or write a file. (A group may be there on purpose.)
     """
     return bool(path.stat().st_mode & 0o006)
+
+
+def who_may(path: Path) -> str:
+    """
+    What to do about a file that this user cannot use, or whose folder it cannot.
+    """
+    if os.geteuid() and _owner(path) != os.geteuid():
+        return "it is another user's: use `sudo spool …`, or check its owner and that of its folder"
+    return "check its owner and that of its folder"
+
+
+def _owner(path: Path) -> int | None:
+    """
+    The user id of a file, or of the first folder above it that can be seen.
+    """
+    for place in (path, *path.absolute().parents):
+        with suppress(OSError):
+            return place.stat().st_uid
+    return None
 
 
 def _make(folder: Path) -> None:

@@ -29,6 +29,7 @@ from spool.accounts import LOST_GROUP, Outcome, settle
 from spool.damage import find_damage
 from spool.errors import SpoolUnusable
 from spool.pages import Pages, opened
+from spool.place import who_may
 from spool.salvage import salvage, salvage_checkpoints
 from spool.schema import FOR_GOOD, create_tables, select, unfinished_rescues
 
@@ -236,9 +237,7 @@ def _facts(aside: Path, saved: _Saved) -> list[str]:
 
 
 def _unreadable(path: Path, reason: str) -> SpoolUnusable:
-    return SpoolUnusable(
-        f"{path}: cannot be read ({reason}); check its owner and that of its folder"
-    )
+    return SpoolUnusable(f"{path}: cannot be read ({reason}); {who_may(path)}")
 
 
 def _hopeless(path: Path, reason: str) -> SpoolUnusable:

@@ -29,7 +29,7 @@ import apsw
 
 from spool.errors import NewerSpool, NotASpool, SpoolDamaged, SpoolUnusable, TwoDrivers
 from spool.patience import WAIT_S, Patience
-from spool.place import make_folder, open_file
+from spool.place import make_folder, open_file, who_may
 
 __all__ = [
     "APPLICATION_ID",
@@ -445,8 +445,8 @@ def create_tables(connection: apsw.Connection) -> None:
 
 def _unwritable(path: Path, reason: str | None) -> SpoolUnusable:
     return SpoolUnusable(
-        f"{path}: cannot be opened for writing ({reason}); "
-        "check the owner of the file and its folder, or give another path with --db"
+        f"{path}: cannot be opened for writing ({reason}); {who_may(path)},"
+        " or give another path with --db"
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -186,3 +187,44 @@ def test_the_script_for_a_shell_is_printed(shell: str) -> None:
 
 def test_a_slip_of_the_pen_is_answered_with_what_was_meant() -> None:
     assert "did you mean 'status'?" in spool("statsu").stderr
+
+
+AS_NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+
+
+def as_nobody(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*AS_NOBODY, *map(str, arguments)],
+        env=clean_environment({}),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def is_there_a_nobody() -> bool:
+    """
+    Who can run this very program, but is another user.
+    """
+    if os.geteuid() or not shutil.which("setpriv"):
+        return False
+    return as_nobody(sys.executable, "-c", "import cli").returncode == 0
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755], ids=oct)
+def test_another_user_is_told_to_ask_with_sudo(db: Path, mode: int) -> None:
+    if not is_there_a_nobody():
+        pytest.skip("only root can be another user")
+    target = ("--group", "g", "--stream", "s")
+    assert spool("put", "--db", db, *target, stdin="one\n").returncode == 0
+    db.parent.chmod(mode)
+    for arguments in (
+        *(["status"], ["events"], ["check"], ["replay"], ["replay", "--dry-run"]),
+        *(["put", *target], ["run", "cloudwatch://us-east-1?NOEC2"]),
+    ):
+        done = as_nobody(*SPOOL, *arguments, "--db", db)
+        assert done.returncode == 1
+        assert "it is another user's: use `sudo spool …`" in done.stderr, arguments
+        assert len(done.stderr.splitlines()) == 1
