@@ -18,6 +18,7 @@ from cli.output import Line, counted, human_duration, write_lines, write_rows
 from cli.panel import Figure, agent_fact, cropped, fact, file_fact, rest, table, verdict
 from cli.standing import Standing, lag_s, read_standing, since_s, waiting, worst_first
 from spool.inspection import Row
+from spool.skipped import listed
 
 __all__ = ["command"]
 
@@ -125,9 +126,10 @@ def _counts(standing: Standing) -> list[Line]:
         lines.append(fact("rejected", f"{events}; `spool events --state rejected` shows which"))
     if standing["dropped"]:
         lines.append(fact("dropped", f"{counted(standing['dropped'], 'event')}, never sent"))
-    if standing["skipped"]:
-        reasons = (f"{count:,} {reason}" for reason, count in standing["skipped"].items())
-        lines.append(fact("left out", ", ".join(reasons)))
+    if lost := listed(standing["skipped"], lost=True):
+        lines.append(fact("lost", ("perhaps lines", "bold red"), f": {lost}"))
+    if left_out := listed(standing["skipped"], lost=False):
+        lines.append(fact("left out", left_out))
     return lines
 
 

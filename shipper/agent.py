@@ -354,7 +354,7 @@ def _make_engine_source(intake: Intake) -> Source:
 
     return EngineSource(
         intake.store,
-        intake.namer.target,
+        intake.target,
         wanted=lambda container: intake.takes(container, "api") is None,
         backlog=intake.backlog,
         tail=intake.tail,
