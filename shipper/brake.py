@@ -28,10 +28,11 @@ soon, and a request is cheap; credentials and clocks are mended by people.
 """
 
 MIN_RATE = 0.3
-MAX_RATE = 200.0
+MAX_RATE = 20.0
 """
-Requests a second: it never falls below the one, and above the other there is no limit. A quota of
-5,000 a second is 16,600 hosts at the lowest rate.
+Requests a second: it never falls below the one, and above the other, for each share, there is no
+limit. Were that far above what a host has a use for, a throttle would take what nobody misses.
+A quota of 5,000 a second is 16,600 hosts at the lowest rate.
 """
 
 SHARE_REQUESTS, MIN_SHARE = 55, 0.5
@@ -44,16 +45,12 @@ LONG_S = 300.0
 An outage as long as that leaves a backlog, may hit many hosts, and a few seconds more are little.
 """
 
-SLOW = (0.9, 0.5)
-QUICK = (20.0, 1_000.0)
+SLOW = (0.8, 0.4, 0.03)
+QUICK = (10.0, 200.0, 0.0)
 """
-How a rate begins, for each share: requests a second, and what the first second adds. Slowly after
-a long outage or a throttle; quickly, in some 0.3 s to full speed, after a shorter one.
-"""
-
-IN_A_ROW = 10
-"""
-So many successes in a row, for each share, double what a second adds; twice as many, times five.
+How a rate begins, for each share: requests a second; what a second adds to that; and what it adds
+more for the square of the seconds since. Slowly after a long outage or a throttle at full speed,
+to be through in eleven seconds; quickly, in 0.1 s to full speed, after a shorter one.
 """
 
 LEFT = 0.3
@@ -62,17 +59,21 @@ What the first throttle leaves. The rate is then one and a half times the fair o
 chance: all are to come below that one, and to climb on together.
 """
 
-CREEP = 0.0005
+CREEP = 0.00001
 """
-From then on a second adds so much, at first, times the square of the rate that was too much. The
-smaller that was, the larger is the fleet, and the longer all of it takes.
+From then on a second adds so much for the square of the seconds since the last throttle: next to
+nothing at first, and 0.04 after a minute. It is by time and not by what was sent, so that whoever
+has come to a low rate grows as fast as all others.
 """
 
-CUT, DEAF_S = 0.3, 8.0
+CUT, DEAF_S = 0.5, 8.0
 """
 What a later throttle takes of the rate of one share, and for how long no other takes anything:
 chance would cut some hosts twice, while others have yet to learn that it is too much.
 """
+
+LOST = 10
+"""So often in a row, at the lowest rate, is news of nothing: once there is a way it begins anew."""
 
 FLUSH_SHARE = 0.25
 """So much of the rate is for requests that are not full; the rest for those that are."""
@@ -83,10 +84,9 @@ class Throttle:
     """
     A rate for a quota that a whole fleet shares, and of which nothing is told but "too much".
 
-    All hosts begin low and grow alike. The first "too much" tells each how large the fleet is, and
-    takes most of the rate; from then on it creeps up, faster the more successes come in a row, and
-    a throttle takes some of it. `requests` is how many wait, `full_requests` how many of these are
-    full: a host with more gets more.
+    All hosts begin low and grow alike, faster the longer it goes well. The first "too much" takes
+    most of the rate; from then on it creeps, and one more takes half. `requests` is how many wait,
+    `full_requests` how many of these are full: a host with more gets more.
     """
 
     random: Random = field(default_factory=Random, repr=False)
@@ -94,10 +94,12 @@ class Throttle:
     full_requests: int = 0
     _rate: float | None = None
     _share: float = MIN_SHARE  # how many hosts it acts for
-    _growth: float = 0.0  # requests a second that a second adds to one share, at first
+    _growth: float = 0.0  # requests a second that a second adds to one share,
+    _growing: float = 0.0  # and more for the square of the seconds since
+    _since_s: float = 0.0  # it began, or was too much
     _is_beginning: bool = False  # slowly, and nothing was too much since
     _is_throttled: bool = False
-    _taken: int = 0  # in a row
+    _refused: int = 0  # in a row
     _slowed_s: float = -math.inf
     _next_s: float = 0.0
 
@@ -139,18 +141,20 @@ class Throttle:
         """
         A request that went out at `sent_s` was too much; those that were out with it say no more.
         """
-        was_throttled, taken = self._is_throttled, self._taken
+        was_throttled = self._is_throttled
         if was_throttled and sent_s < self._slowed_s:
             return
-        self._is_throttled, self._taken = True, 0
+        self._is_throttled = True
+        self._since_s = now_s
+        self._refused += 1
         if self._rate is None or not (was_throttled or self._is_beginning):
             self._begin(now_s, slowly=True)
-        elif self._rate == MIN_RATE and not taken:
-            self._is_beginning = True  # told again and again it knows nothing of what there will be
-            self._growth = SLOW[1]
+        elif self._rate == MIN_RATE and self._refused >= LOST:
+            self._is_beginning = True
+            _, self._growth, self._growing = SLOW
         elif self._is_beginning:
             self._is_beginning = False
-            self._growth = CREEP * (self._rate / self._share) ** 2
+            self._growth, self._growing = 0.0, CREEP
             self._limit(self._rate * LEFT, now_s)
         elif now_s < self._slowed_s + DEAF_S:
             return
@@ -158,43 +162,43 @@ class Throttle:
             if not self.full_requests:
                 self._share = self._new_share()
             # one among many successes concerns one share, one after another all of them
-            shares = max(1.0, self._share) if taken else 1.0
+            shares = max(1.0, self._share) if self._refused == 1 else 1.0
             self._limit(self._rate * (1 - CUT / shares), now_s)
         self._slowed_s = now_s
 
-    def speed_up(self) -> None:
+    def speed_up(self, now_s: float) -> None:
         """
         A request was taken.
         """
-        self._taken += 1
+        self._refused = 0
         if not self._rate:
             return
-        self._rate = self._after_one(self._rate)
-        if self._rate > MAX_RATE:
+        self._rate = self._after_one(self._rate, now_s)
+        if self._rate > MAX_RATE * max(1.0, self._share):
             self._rate, self._is_throttled, self._is_beginning = None, False, False
 
     def _begin(self, now_s: float, *, slowly: bool) -> None:
-        rate, self._growth = SLOW if slowly else QUICK
+        rate, self._growth, self._growing = SLOW if slowly else QUICK
         self._is_beginning = slowly
+        self._since_s = now_s
         self._share = self._new_share()
-        self._taken = 0
         self._limit(rate * self._share, now_s)
 
     def _new_share(self) -> float:
         return max(MIN_SHARE, self.requests / SHARE_REQUESTS)
 
-    def _after_one(self, rate: float) -> float:
+    def _after_one(self, rate: float, now_s: float) -> float:
         """
         What the rate has grown to when one more request has gone at it.
         """
-        in_a_row = self._taken / self._share / IN_A_ROW
-        return math.sqrt(rate**2 + 2 * self._growth * self._share * (1 + in_a_row**2))
+        growth = self._growth + self._growing * (now_s - self._since_s) ** 2
+        return math.sqrt(rate**2 + 2 * growth * self._share)
 
     def _limit(self, rate: float, now_s: float) -> None:
-        self._rate = min(MAX_RATE, max(MIN_RATE, rate))
+        self._rate = max(MIN_RATE, rate)
         spread = 0.5 if self._is_throttled else 0.1  # in a ramp chance would make hosts unequal
         # it grows meanwhile: at a low rate that is much
-        mean_s = 2 / (self._rate + self._after_one(self._rate))
+        mean_s = 2 / (self._rate + self._after_one(self._rate, now_s))
         self._next_s = now_s + self.random.uniform(1 - spread, 1 + spread) * mean_s
 
 

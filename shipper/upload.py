@@ -424,7 +424,7 @@ class Uploader:
             if self._troubled.pop(batch.stream_id, None):
                 log.info("%s %s is delivered again", batch.group, batch.stream)
             was_slow = self._brake.throttle.rate
-            self._brake.throttle.speed_up()
+            self._brake.throttle.speed_up(self._last_success_s)
             if was_slow and not self._brake.throttle.rate:
                 self._tell("speed", None)
                 log.info("CloudWatch Logs takes as many requests as there are again")
