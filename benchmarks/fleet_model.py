@@ -259,8 +259,8 @@ class Host:
         if of_outage and not self.left:
             self.drained_s = now_s
             self._world.undrained -= 1
-        self._brake.throttle.speed_up(now_s)
         was_on = self._brake.take_off(now_s)
+        self._brake.throttle.speed_up(now_s)
         self._ended(batch)
         if was_on:
             for retry in self._retries:

@@ -127,7 +127,8 @@ class Throttle:
         """
         There is a way again, perhaps for many at a moment.
         """
-        if not self._is_throttled:
+        self._since_s = now_s  # to have sent nothing is no success
+        if slowly or not self._is_throttled:
             self._begin(now_s, slowly=slowly)
 
     def sent(self, now_s: float) -> None:

@@ -423,12 +423,13 @@ class Uploader:
             self._failed_s.pop(batch.stream_id, None)
             if self._troubled.pop(batch.stream_id, None):
                 log.info("%s %s is delivered again", batch.group, batch.stream)
+            was_on = self._brake.take_off(self._last_success_s)
             was_slow = self._brake.throttle.rate
             self._brake.throttle.speed_up(self._last_success_s)
             if was_slow and not self._brake.throttle.rate:
                 self._tell("speed", None)
                 log.info("CloudWatch Logs takes as many requests as there are again")
-            if self._brake.take_off(self._last_success_s):
+            if was_on:
                 self._tell("delivery", None)
                 log.info("CloudWatch Logs takes lines again")
                 self._retry_now(lambda batch: batch.stream_id not in self._troubled)

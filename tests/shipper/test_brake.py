@@ -227,6 +227,18 @@ def test_after_an_outage_a_throttle_at_full_speed_begins_it_slowly() -> None:
     assert brake.throttle.rate == START_RATE * MIN_SHARE
 
 
+@pytest.mark.parametrize("outage_s", [LONG_S - 1, LONG_S, 10 * LONG_S])
+def test_whoever_was_throttled_before_an_outage_does_not_come_back_faster(outage_s: float) -> None:
+    brake = Brake(random.Random(1))
+    brake.throttle.slow_down(0.0, 0.0)
+    brake.throttle.slow_down(1.0, 1.0)
+    brake.put_on(NO_NETWORK, 1.0)
+    brake.take_off(1.0 + outage_s)
+    brake.throttle.speed_up(1.0 + outage_s)
+    brake.throttle.speed_up(2.0 + outage_s)
+    assert (brake.throttle.rate or MAX_RATE) < 1.5 * START_RATE
+
+
 def test_a_probe_that_was_throttled_waits_for_its_rate() -> None:
     brake = Brake(random.Random(1))
     brake.put_on(NO_NETWORK, 0)
