@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from cli.options import MAX_ROWS, Name, db_option, format_option
-from cli.output import write_rows
+from cli.output import Shape, write_rows
 from spool.inspection import Inspection
 
 __all__ = ["command"]
@@ -29,7 +29,16 @@ COLUMNS = (
     "request_id",
     "error",
 )
-TABLE_COLUMNS = ("id", "log_stream", "events", "bytes", "state", "attempts", "created_at", "error")
+SHAPE = Shape(
+    (
+        *("id", "log_group", "log_stream", "events", "bytes", "state", "attempts"),
+        *("created_at", "sent_at", "request_id"),
+    ),
+    spare=("log_group", "request_id", "sent_at"),
+    telling=("log_group",),
+    occasional=("request_id", "sent_at"),
+    below="error",
+)
 
 
 @click.command(name="batches")
@@ -68,7 +77,6 @@ def command(
       spool batches --twice
     """
     with Inspection(db) as spool:
-        is_table = output_format in (None, "table")
         write_rows(
             spool.batches(
                 group=group,
@@ -78,7 +86,8 @@ def command(
                 only_twice=twice,
                 newest=newest,
             ),
-            columns=TABLE_COLUMNS if is_table else COLUMNS,
+            columns=COLUMNS,
+            shape=SHAPE,
             output_format=output_format,
             text="{id} {created_at} {log_group} {log_stream} {state} {events} events "
             "{bytes} bytes attempts {attempts} {request_id} {error}",

@@ -84,7 +84,9 @@ def _introduce(shown: Screen, what: str, description: str) -> None:
 
 
 def _conclude(tallies: list[Tally], folder: Path) -> int:
+    click.echo()
     write_rows((asdict(row) for row in tallies), columns=COLUMNS, output_format="table")
+    click.echo()
     lost = sum(row.lost for row in tallies)
     db = folder / "spool.db"
     with screen() as shown:

@@ -22,7 +22,7 @@ from cli.options import (
     format_option,
     selection_of,
 )
-from cli.output import write_rows
+from cli.output import Shape, write_rows
 from spool.inspection import Inspection
 from spool.selection import Selection
 
@@ -39,7 +39,13 @@ COLUMNS = (
     "batch_id",
     "source",
 )
-TABLE_COLUMNS = ("id", "time", "log_stream", "state", "message")
+SHAPE = Shape(
+    ("id", "time", "log_group", "log_stream", "state", "reason", "message"),
+    spare=("log_group",),
+    telling=("log_group",),
+    occasional=("reason",),
+)
+"""As a table; there it is also told why an event was rejected."""
 
 FOLLOW_S = 0.5
 AROUND = 10
@@ -106,10 +112,12 @@ def command(
         if follow:
             rows = _following(spool, selection, rows)
             output_format = output_format or "text"
-        is_table = output_format in (None, "table")
+        if output_format in (None, "table"):
+            rows = spool.with_reasons(rows)
         write_rows(
             rows,
-            columns=TABLE_COLUMNS if is_table else COLUMNS,
+            columns=COLUMNS,
+            shape=SHAPE,
             output_format=output_format,
             text="{time} {log_group} {log_stream} {state} {message}",
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from cli.options import containers_dir_option, format_option, pods_dir_option, source_option
-from cli.output import write_rows
+from cli.output import Shape, write_rows
 from cli.rules import make_chooser, make_namer
 from shipper.ec2 import Metadata
 from shipper.roster import Entry, engine_containers, roster
@@ -32,7 +32,7 @@ COLUMNS = (
     "raw_stream",
     "error",
 )
-TABLE_COLUMNS = ("name", "source", "group", "stream", "reason")
+SHAPE = Shape(("name", "source", "group", "stream", "reason"))
 
 
 @click.command(name="names")
@@ -64,21 +64,45 @@ def command(
     """
     parsed = parse_route(route, os.environ)
     metadata = Metadata(os.environ, use_ec2=parsed.use_ec2)
+    engines = None if source == "files" else engine_containers()
     entries = roster(
         containers_dir,
         pods_dir,
         make_chooser(parsed, source, containers_dir),
         make_namer(parsed, metadata, _region(parsed, metadata)),
-        engines=None if source == "files" else engine_containers(),
+        engines=engines,
     )
+    if not entries:
+        places = [_told(containers_dir), _told(pods_dir)]
+        if source != "files":
+            knows = "no Docker Engine answers" if engines is None else "the Docker Engine has none"
+            places.append(knows)
+        click.echo(
+            f"spool names: no containers: {'; '.join(places)}; `spool doctor` tells what to do",
+            err=True,
+        )
     chosen = "json" if as_json else output_format
     is_table = chosen in (None, "table")
     write_rows(
         map(_table_row if is_table else asdict, entries),
-        columns=TABLE_COLUMNS if is_table else COLUMNS,
+        columns=COLUMNS,
+        shape=SHAPE,
         output_format=chosen,
         text="{name}  source {source}  group {group}  stream {stream}  {reason}",
     )
+
+
+def _told(folder: Path) -> str:
+    """
+    Why there is nothing of a folder.
+    """
+    try:
+        next(folder.iterdir(), None)
+    except FileNotFoundError:
+        return f"{folder} is not there"
+    except OSError as error:
+        return f"{folder} cannot be read ({error.strerror})"
+    return f"{folder} has none"
 
 
 def _table_row(entry: Entry) -> dict[str, object]:

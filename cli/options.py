@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar
@@ -248,9 +249,12 @@ def event_options(command: Function) -> Function:
             click.option("--group", type=Name(), help="Only this log group."),
             click.option("--stream", type=Name(), help="Only this log stream."),
             click.option(
-                "--since", type=Moment(), help="From then on: 2h, 14:00, 2026-11-22T10:00Z."
+                "--since",
+                type=Moment(),
+                help="From then on: 2h, 14:00, 2026-11-22T10:00Z. Without an offset it is local"
+                " time on this host; in the image, UTC.",
             ),
-            click.option("--until", type=Moment(), help="Before then."),
+            click.option("--until", type=Moment(), help="Before then, in the same forms."),
             click.option(
                 "--batch",
                 type=click.IntRange(1, MAX_ROWS),
@@ -280,7 +284,15 @@ class Choice(TypedDict):
 def selection_of(choice: Choice) -> Selection:
     """
     The events that were chosen.
+
+    Raises click.UsageError where it ends before it begins.
     """
+    since, until = choice["since"], choice["until"]
+    if since is not None and until is not None and since > until:
+        raise click.UsageError(
+            f"--since {_local(since)} is later than --until {_local(until)};"
+            " there is nothing between them"
+        )
     return Selection(
         group=choice["group"],
         stream=choice["stream"],
@@ -289,6 +301,13 @@ def selection_of(choice: Choice) -> Selection:
         batch_id=choice["batch"],
         states=choice["state"] or (),
     )
+
+
+def _local(at_ms: int) -> str:
+    moment = datetime.fromtimestamp(at_ms // 1000, UTC)
+    with suppress(OverflowError, ValueError):  # at the ends of the calendar
+        moment = moment.astimezone()
+    return moment.isoformat(" ")
 
 
 class States(click.ParamType[tuple[str, ...]]):

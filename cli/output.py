@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.tables import Shape, laid_out
 from shipper.durations import human_duration
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Line",
     "Screen",
+    "Shape",
     "Styled",
     "can_draw",
     "counted",
@@ -53,6 +56,13 @@ Line = Sequence[Styled]
 TIME_COLUMNS = ("time", "created_at", "sent_at", "oldest_unsent", "last_delivery")
 """ISO 8601 in every format but a table, where there is little room."""
 
+LINES_COLUMNS = ("message",)
+"""What may be several lines, a stack trace: people see it as such."""
+
+LINE_INDENT = "\n    "
+TAB_CELLS = 4
+BELOW_LINES = 2
+
 STATE_STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red", "skipped": "dim"}
 STATE_WIDTH, CHECK_WIDTH = 9, 13
 
@@ -74,16 +84,17 @@ def write_rows(
     columns: Sequence[str],
     output_format: str | None,
     text: str | None = None,
+    shape: Shape | None = None,
 ) -> None:
     """
     Write `columns` of `rows`; `text` is the format string of one row as plain text, the cells side
-    by side where there is none.
+    by side where there is none. A table has its own `shape`, or all columns.
 
     Without `output_format`: a table on a terminal, else text.
     """
     chosen = output_format or ("table" if sys.stdout.isatty() else "text")
     if chosen == "table":
-        _write_table(rows, columns)
+        _write_table(rows, shape or Shape(tuple(columns)))
     elif chosen == "json":
         click.echo(json.dumps([_picked(row, columns) for row in rows], indent=2, default=repr))
     elif chosen == "jsonl":
@@ -95,8 +106,9 @@ def write_rows(
         writer.writerow(columns)
         writer.writerows([row[column] for column in columns] for row in rows)
     else:
+        shown = _terminal_cell if sys.stdout.isatty() else _line_cell
         for row in rows:
-            cells = {key: _cell(value) for key, value in row.items()}
+            cells = {key: shown(key, value) for key, value in row.items()}
             click.echo(text.format_map(cells) if text else "  ".join(cells.values()))
 
 
@@ -147,26 +159,17 @@ def _picked(row: Row, columns: Sequence[str]) -> Row:
     return {column: row[column] for column in columns}
 
 
-def _write_table(rows: Iterable[Row], columns: Sequence[str]) -> None:
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - rich takes longer than most commands
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    ready = [[row[column] for column in columns] for row in rows]
-    for index, column in enumerate(columns):
-        is_number = any(isinstance(row[index], int) for row in ready)
-        table.add_column(
-            column.replace("_", " "),
-            justify="right" if is_number else "left",
-            no_wrap=is_number or column in TIME_COLUMNS,
-            overflow="fold",
-        )
-    for row in ready:
-        cells = zip(columns, row, strict=True)
-        table.add_row(*(Text(_table_cell(column, value)) for column, value in cells))
-    Console(highlight=False).print(table)
+def _write_table(rows: Iterable[Row], shape: Shape) -> None:
+    is_terminal = sys.stdout.isatty()
+    head, *lines = laid_out(
+        list(rows),
+        shape,
+        width=shutil.get_terminal_size().columns,
+        text_of=_table_cell,
+        stiff=TIME_COLUMNS,
+        below_lines=BELOW_LINES if is_terminal else sys.maxsize,
+    )
+    write_lines([((head, "bold"),), *((line,) for line in lines)])
 
 
 def _table_cell(column: str, value: object) -> str:
@@ -175,6 +178,21 @@ def _table_cell(column: str, value: object) -> str:
     """
     if column in TIME_COLUMNS and isinstance(value, str):
         return datetime.fromisoformat(value).astimezone().strftime("%m-%d %H:%M:%S")
+    if column in LINES_COLUMNS and isinstance(value, str):
+        return "\n".join(map(printable, value.split("\n"))).expandtabs(TAB_CELLS)
+    return _cell(value).expandtabs(TAB_CELLS)
+
+
+def _terminal_cell(column: str, value: object) -> str:
+    """
+    As `_cell`, but that who looks sees the lines of a message below each other.
+    """
+    if column in LINES_COLUMNS and isinstance(value, str):
+        return LINE_INDENT.join(map(printable, value.split("\n")))
+    return _cell(value)
+
+
+def _line_cell(_column: str, value: object) -> str:
     return _cell(value)
 
 

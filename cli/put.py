@@ -79,8 +79,7 @@ def command(
         logging.getLogger("spool").addHandler(logging.NullHandler())  # it is told here, once
         room = _Room(db, Budget(store, max_size_bytes or known_limit_bytes(store)))
         source = TextSource(
-            stream_id=store.stream_id(group, stream),
-            source_id=store.source_id("put"),
+            place=lambda: (store.stream_id(group, stream), store.source_id("put")),
             now_ms=lambda: time.time_ns() // 1_000_000,
             parse_time=lambda text: parse_time(text, now=datetime.now(UTC)),
             timestamp_field=timestamp_field or ("timestamp" if as_json else None),
@@ -89,18 +88,20 @@ def command(
         for name in files or ("-",):
             with _opened(name) as file:
                 for reading in source.readings(file):
-                    if reading.chunks:
+                    if reading.chunks or reading.skipped:
                         room.wait()
-                        store.append(reading.chunks)
+                        store.append(reading.chunks, skipped=reading.skipped)
                         room.stored += sum(len(chunk.events) for chunk in reading.chunks)
     if source.odd:
-        click.echo(
-            f"spool put: {source.odd} lines have no readable JSON or time; "
-            "they were stored as they are, with the present time",
-            err=True,
-        )
+        click.echo(f"spool put: {_about(source.odd)}, with the present time", err=True)
         return FAILED
     return 0
+
+
+def _about(odd: int) -> str:
+    if odd == 1:
+        return "1 line has no readable JSON or time; it was stored as it is"
+    return f"{odd:,} lines have no readable JSON or time; they were stored as they are"
 
 
 @dataclass(slots=True)

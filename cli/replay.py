@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Unpack
 
@@ -33,7 +34,7 @@ from spool.piece import Ages
 from spool.rescue import rescue
 from spool.schema import unfinished_rescues
 from spool.selection import Selection
-from spool.store import Store
+from spool.store import EXPIRED, TOO_NEW, TOO_OLD, Store
 
 __all__ = ["command"]
 
@@ -43,6 +44,11 @@ GIVE_UP_S = 20.0
 
 WATCH_S = 0.5
 FINISH_S = 2.0
+NOTHING = "nothing to send"
+
+REASONS = 3
+"""So many are told, the most frequent ones."""
+
 USUAL_REQUEST_S = 0.2
 """How long a request takes, as long as none was sent from this spool."""
 
@@ -60,7 +66,11 @@ USUAL_REQUEST_S = 0.2
     help="Send also what CloudWatch would refuse for its age, with the present time, and the"
     " original one in front of the message.",
 )
-@click.option("--rate", type=Size(), help="At most so many bytes a second: 500k, 1MiB.")
+@click.option(
+    "--rate",
+    type=Size(),
+    help="At most so many bytes a second: 500k, 1MiB. For a replay without an agent.",
+)
 def command(
     *,
     route: str | None,
@@ -76,8 +86,9 @@ def command(
     Send events again; without options, drain what is unsent. --restamp alone chooses what was
     rejected.
 
-    Beside a running agent it puts the events back in the queue and watches the agent send them;
-    without one it sends them itself. Exits 75 if some are still unsent.
+    Beside a running agent it puts the events back in the queue and watches the agent send them, to
+    where that ships; without one it sends them itself, as ROUTE says. Exits 75 if some are still
+    unsent.
 
     \b
     Examples:
@@ -85,7 +96,7 @@ def command(
       spool replay --since 'yesterday 22:00' --until 06:00 --dry-run
       spool replay --stream web --since 2h
       spool replay --restamp
-      spool replay cloudwatch://eu-west-1 --batch 17 --to-group rescued
+      spool replay --batch 17 --to-group rescued
     """
     _check_target(to_group, to_stream)
     parsed = parse_route(route, os.environ)
@@ -101,7 +112,12 @@ def command(
         plan = _make_plan(store, selection, restamp=restamp, to_group=to_group, to_stream=to_stream)
         if dry_run:
             plan.tell("would send", rate)
+            if not plan.amount.events:
+                click.echo(NOTHING, err=True)
             return 0
+        if agent is not None:
+            _tell_ignored(route, rate)
+            rate = None
         plan.tell("sending", rate)
         try:
             streams = plan.queue(stop, is_drain=is_drain)
@@ -110,11 +126,9 @@ def command(
             return INTERRUPTED
         work = _Work(store, stop, streams)
         if work.total == 0:
-            click.echo("nothing to send", err=True)
+            click.echo(NOTHING, err=True)
             return 0
         if agent is not None:
-            if rate:
-                click.echo("--rate is for a replay without an agent; it is ignored", err=True)
             is_done = _watch(work, agent)
         else:
             damage = _stopping_on_damage(work)
@@ -140,6 +154,20 @@ def _take_over(db: Path, held: ExitStack) -> tuple[ShipperLock | None, int | Non
     return lock, None
 
 
+def _tell_ignored(route: str | None, rate: int | None) -> None:
+    """
+    What the agent does not ask this command for.
+    """
+    if route:
+        click.echo(
+            "ROUTE is for a replay without an agent; it is ignored, as the agent sends to where it"
+            " ships",
+            err=True,
+        )
+    if rate:
+        click.echo("--rate is for a replay without an agent; it is ignored", err=True)
+
+
 @dataclass(slots=True)
 class _Plan:
     """
@@ -158,6 +186,12 @@ class _Plan:
         """
         How much it is, and what stays behind, and why.
         """
+        if self.amount.events:
+            self._tell_amount(verb, rate)
+        if self.amount.stale:
+            click.echo(self._about_stale(), err=True)
+
+    def _tell_amount(self, verb: str, rate: int | None) -> None:
         requests = sum(requests_for(events, size) for events, size in self.amount.streams.values())
         duration_s = requests * (replay.request_s(self.store) or USUAL_REQUEST_S) / CONCURRENCY
         if rate:
@@ -168,8 +202,6 @@ class _Plan:
             f" in {counted(requests, 'request')}: about {human_duration(duration_s)}",
             err=True,
         )
-        if self.amount.stale:
-            click.echo(self._about_stale(), err=True)
 
     def _about_stale(self) -> str:
         stale = counted(self.amount.stale, "event")
@@ -233,15 +265,23 @@ class _Work:
     stop: Stop
     streams: set[int]
     total: int = 0
+    _rejected_before: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.total = self.left()
+        self._rejected_before = replay.rejections(self.store, self.streams)
 
     def left(self) -> int:
         return self.store.unsent(self.streams)
 
     def done(self) -> int:
         return self.total - self.left()
+
+    def rejected(self) -> Counter[str]:
+        """
+        How many of it were refused meanwhile, by reason.
+        """
+        return replay.rejections(self.store, self.streams) - self._rejected_before
 
 
 def _check_target(group: str | None, stream: str | None) -> None:
@@ -308,9 +348,28 @@ def _watch(work: _Work, agent: int) -> bool:
 
 def _tell_end(work: _Work, *, is_done: bool, agent: int | None) -> int:
     left = work.left()
+    rejected = work.rejected()
     if is_done:
-        click.echo("done: nothing of it is unsent", err=True)
+        sent = max(0, work.total - rejected.total())
+        click.echo(f"done: {counted(sent, 'event')} sent, {rejected.total():,} rejected", err=True)
+    else:
+        goes_on = "the agent goes on" if agent else "run `spool replay` again to go on"
+        verb = "is" if left == 1 else "are"
+        click.echo(f"{counted(left, 'event')} {verb} still unsent; {goes_on}", err=True)
+    if rejected:
+        click.echo(_about_rejected(rejected), err=True)
+    if is_done:
         return 0
-    goes_on = "the agent goes on" if agent else "run `spool replay` again to go on"
-    click.echo(f"{left:,} events are still unsent; {goes_on}", err=True)
     return INTERRUPTED if work.stop.event.is_set() else SOME_UNSENT
+
+
+def _about_rejected(rejected: Counter[str]) -> str:
+    reasons = [f"{count:,} {reason}" for reason, count in rejected.most_common(REASONS)]
+    if len(rejected) > REASONS:
+        reasons.append("others for other reasons")
+    remedy = (
+        "`spool replay --restamp` sends what is too old or too new with the present time"
+        if any(reason in rejected for reason in (TOO_OLD, TOO_NEW, EXPIRED))
+        else "`spool events --state rejected` shows them"
+    )
+    return f"rejected: {'; '.join(reasons)}; {remedy}"

@@ -123,7 +123,9 @@ def _counts(standing: Standing) -> list[Line]:
     lines = [fact("sent", f"{kept}, {standing['pruned']:,} pruned" if standing["pruned"] else kept)]
     if standing["rejected"]:
         events = counted(standing["rejected"], "event")
-        lines.append(fact("rejected", f"{events}; `spool events --state rejected` shows which"))
+        lines.append(
+            fact("rejected", f"{events}; `spool events --state rejected` shows which, and why")
+        )
     if standing["dropped"]:
         lines.append(fact("dropped", f"{counted(standing['dropped'], 'event')}, never sent"))
     if lost := listed(standing["skipped"], lost=True):

@@ -285,6 +285,16 @@ class Inspection:
         ranges = self._ranges(selection)
         return self._pages("events", condition, values, ranges, newest=newest)
 
+    def with_reasons(self, events: Iterator[Row]) -> Iterator[Row]:
+        """
+        Events with one value more: the `reason` for which one was rejected, else None.
+        """
+        sql = "SELECT reason FROM rejection WHERE id = ?"
+        for event in events:
+            is_rejected = event["state"] == "rejected"
+            known = next(self.query(sql, [event["id"]]), {}) if is_rejected else {}
+            yield {**event, "reason": known.get("reason")}
+
     def around(self, event_id: int, each: int) -> Iterator[Row]:
         """
         An event and up to `each` before and after it in its stream, in the order stored.

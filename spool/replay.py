@@ -8,6 +8,7 @@ once; one that would be refused for its age is left as it is, or given a new tim
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -22,7 +23,17 @@ from spool.schema import select
 from spool.selection import Selection
 from spool.store import Store, queue_newest
 
-__all__ = ["Amount", "Restamp", "copy", "newest_id", "request_s", "requeue", "survey", "targets"]
+__all__ = [
+    "Amount",
+    "Restamp",
+    "copy",
+    "newest_id",
+    "rejections",
+    "request_s",
+    "requeue",
+    "survey",
+    "targets",
+]
 
 SLICE_BLOCKS = 64
 """Put back in one transaction; between two of them the agent stores and sends."""
@@ -129,6 +140,20 @@ def request_s(store: Store) -> float | None:
             " WHERE state = 'sent' AND attempts = 1 ORDER BY sent_at DESC LIMIT 200)"
         ).get
         return average
+
+
+def rejections(store: Store, streams: Iterable[int]) -> Counter[str]:
+    """
+    How many events of these stream ids are kept as rejected, by reason.
+    """
+    with store.reading() as db:
+        rows = select(
+            db,
+            "SELECT reason, count(*) FROM rejection JOIN event ON event.id = rejection.id"
+            " WHERE stream_id IN (SELECT value FROM json_each(?)) GROUP BY reason",
+            (json.dumps(list(streams)),),
+        )
+    return Counter(dict(rows))
 
 
 def targets(

@@ -2,8 +2,8 @@
 Source: lines of files or stdin, for `spool put`.
 
 Comes in: a binary file. Goes out: readings, each with the events of up to READ_BYTES of lines.
-Always holds: every line that is not blank becomes an event, whatever is wrong with it; what is not
-UTF-8 becomes U+FFFD.
+Always holds: every line becomes an event, whatever is wrong with it, or is blank and counted; what
+is not UTF-8 becomes U+FFFD.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ __all__ = ["TextSource"]
 
 READ_BYTES = 1_000_000
 
+BLANK = "blank lines"
+"""What does not become an event."""
+
 MAX_LINE_BYTES = 16 * 1024 * 1024
 """A longer line is taken in pieces of this size, so that memory is bounded."""
 
@@ -29,15 +32,15 @@ MAX_LINE_BYTES = 16 * 1024 * 1024
 @dataclass(slots=True)
 class TextSource:
     """
-    How lines become events of one stream.
+    How lines become events of one stream: `place` has its id and that of the source, and is not
+    called before there is an event.
 
     With `timestamp_field`, a line is a JSON object and its time is in that field (as `parse_time`
     takes it, to ms since the epoch); with `message_field`, its message too. A line that is not so
     is stored as it is with the present time, and counted in `odd`.
     """
 
-    stream_id: int
-    source_id: int
+    place: Callable[[], tuple[int, int]]
     now_ms: Callable[[], int]
     parse_time: Callable[[str], int]
     timestamp_field: str | None = None
@@ -49,13 +52,17 @@ class TextSource:
         The lines of `file`, in order; from a pipe, what there is each time.
         """
         rest = b""
+        goes_on = False
         while True:
             data = file.read1(READ_BYTES)  # type: ignore[attr-defined]
             lines = (rest + data).split(b"\n")
             rest = lines.pop()
-            if not data or len(rest) > MAX_LINE_BYTES:
+            if goes_on and lines and not lines[0]:
+                del lines[0]  # the end of what was taken in pieces
+            goes_on = len(rest) > MAX_LINE_BYTES
+            if not data or goes_on:
                 end = _end_of_characters(rest) if data else len(rest)
-                lines.append(rest[:end])
+                lines += [rest[:end]] if end else []
                 rest = rest[end:]
             yield self._reading(lines)
             if not data:
@@ -63,13 +70,18 @@ class TextSource:
 
     def _reading(self, lines: list[bytes]) -> Reading:
         now_ms = self.now_ms()
-        texts = [line.decode(errors="replace") for line in lines]
-        events: list[Event] = [
-            (self.stream_id, timestamp, self.source_id, part)
-            for timestamp, message in (self._parse(text, now_ms) for text in texts if text)
-            for part in split_message(message)
-        ]
-        return Reading(chunks=[Chunk(self.stream_id, events)] if events else [])
+        texts = [line.decode(errors="replace") for line in lines if line]
+        reading = Reading()
+        reading.skip(BLANK, len(lines) - len(texts))
+        if texts:
+            stream_id, source_id = self.place()
+            events: list[Event] = [
+                (stream_id, timestamp, source_id, part)
+                for timestamp, message in (self._parse(text, now_ms) for text in texts)
+                for part in split_message(message)
+            ]
+            reading.chunks.append(Chunk(stream_id, events))
+        return reading
 
     def _parse(self, text: str, now_ms: int) -> tuple[int, str]:
         if self.timestamp_field is None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from agent import Agent, spool, wait_until
 from cloudwatch_endpoint import Endpoint, status
+from terminal import on_a_terminal, plain
 
 COLUMNS = [
     *("id", "log_group", "log_stream", "events", "bytes", "first_timestamp", "last_timestamp"),
@@ -116,6 +117,15 @@ def test_a_request_that_was_not_answered_for_is_named(
     assert batch["attempts"] >= 1
     assert batch["sent_at"] is None
     assert "EndpointConnectionError" in batch["error"]
+    lines = plain(on_a_terminal("batches", "--db", db)).splitlines()
+    assert len(lines) <= 4, "the head, the batch, and below it two lines for the error"
+    assert lines[2].startswith("    PutLogEvents: EndpointConnectionError: ")
+
+
+def test_a_table_has_the_request_id_where_there_is_room(history: Any) -> None:
+    one = batches(history.db)[0]["request_id"]
+    assert one not in plain(on_a_terminal("batches", "--db", history.db))
+    assert one in plain(on_a_terminal("batches", "--db", history.db, columns=140))
 
 
 def test_what_cannot_be_meant_is_wrong_usage(history: Any) -> None:

@@ -246,3 +246,23 @@ def test_names_never_shows_an_environment(containers: Path, web: LogWriter) -> N
             *("--containers-dir", containers, "--format", output_format),
         )
         assert "hunter2" not in done.stdout + done.stderr
+
+
+def test_where_there_are_no_containers_names_tells_where_it_looked(
+    containers: Path, tmp_path: Path
+) -> None:
+    def told(*options: str | Path) -> str:
+        done = spool("names", "cloudwatch://us-east-1?NOEC2", *options)
+        assert (done.returncode, done.stdout) == (0, "")
+        assert len(done.stderr.splitlines()) == 1
+        return done.stderr
+
+    missing = tmp_path / "missing"
+    assert f"no containers: {missing} is not there; " in told("--containers-dir", missing)
+    (containers / "file").touch()
+    shown = told("--containers-dir", containers, "--pods-dir", containers / "file")
+    assert f"{containers} has none; {containers}/file cannot be read (Not a directory)" in shown
+    engine = {"DOCKER_HOST": f"unix://{missing}"}
+    target = ("--containers-dir", containers, "--source", "auto")
+    done = spool("names", "cloudwatch://us-east-1?NOEC2", *target, environment=engine)
+    assert "no Docker Engine answers" in done.stderr

@@ -75,7 +75,7 @@ class Demo:
         """
         The table: written, delivered, lost and twice by stream.
         """
-        found = re.findall(r"^ (\S+)((?: +\d+){4}) *$", self.text, re.MULTILINE)
+        found = re.findall(r"^(\S+)((?: +\d+){4})$", self.text, re.MULTILINE)
         return {name: [int(cell) for cell in cells.split()] for name, cells in found}
 
     def close(self) -> None:

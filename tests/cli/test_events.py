@@ -7,8 +7,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import pty
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -18,6 +16,7 @@ from typing import Any
 
 import pytest
 from agent import SPOOL, clean_environment, spool, wait_until
+from terminal import on_a_terminal, plain
 
 COLUMNS = [
     *("id", "log_group", "log_stream", "timestamp", "time"),
@@ -163,29 +162,38 @@ def test_text_is_one_line_an_event(history: Any) -> None:
 
 
 def test_on_a_terminal_it_is_a_table_that_no_message_can_steer(history: Any) -> None:
-    shown = on_a_terminal("events", "--db", str(history.db))
+    shown = on_a_terminal("events", "--db", history.db, columns=200)
     assert "log stream" in shown
     assert r"\x1b[2J" in shown
     assert not [code for code in ("\x1b[2J", "\x07", "\x9b", "\x7f") if code in shown]
 
 
-def on_a_terminal(*arguments: str) -> str:
-    """
-    What a terminal gets to see of `spool`.
-    """
-    ours, its = pty.openpty()
-    environment = clean_environment({"TERM": "xterm", "COLUMNS": "200"})
-    with subprocess.Popen([*SPOOL, *arguments], stdout=its, env=environment) as process:
-        os.close(its)
-        shown = b""
-        try:
-            while data := os.read(ours, 65_536):
-                shown += data
-        except OSError:  # how Linux says that the other end is closed
-            pass
-        os.close(ours)
-    assert process.returncode == 0
-    return shown.decode()
+def test_on_a_terminal_the_lines_of_a_message_are_below_each_other(db: Path) -> None:
+    trace = json.dumps({"message": "ERROR boom\n  at a.b.c(1)\x1b[2J\n\tat d.e.f(2)"})
+    put = ("put", "--db", db, "--group", "g", "--stream", "s", "--json")
+    assert spool(*put, stdin=trace).returncode == 0
+    for output_format in ("table", "text"):
+        shown = on_a_terminal("events", "--db", db, "--format", output_format)
+        first, second, third = plain(shown).splitlines()[-3:]
+        assert first.endswith("ERROR boom")
+        assert second.lstrip() == r"at a.b.c(1)\x1b[2J"
+        assert third.lstrip() == "at d.e.f(2)"
+        assert second.startswith("    ")
+    assert len(spool("events", "--db", db).stdout.splitlines()) == 1
+
+
+def test_a_table_tells_the_group_where_there_are_several_or_there_is_room(history: Any) -> None:
+    several = plain(on_a_terminal("events", "--db", history.db))
+    assert "log group" in several
+    one = ("events", "--db", history.db, "--group", "app", "--grep", "GET")
+    assert "log group" not in plain(on_a_terminal(*one, columns=50))
+    assert "log group" in plain(on_a_terminal(*one, columns=100))
+
+
+def test_a_table_tells_why_an_event_was_rejected(history: Any) -> None:
+    rejected = plain(on_a_terminal("events", "--db", history.db, "--state", "rejected"))
+    assert "too old" in rejected
+    assert "reason" not in plain(on_a_terminal("events", "--db", history.db, "--state", "sent"))
 
 
 @pytest.mark.parametrize(
@@ -198,6 +206,9 @@ def on_a_terminal(*arguments: str) -> str:
         (["--stream", ""], "empty"),
         (["--since", "soon"], "no time"),
         (["--until", "0001-01-01T00:00+14:00"], "no time"),
+        (["--since", "22:00", "--until", "06:00"], "there is nothing between them"),
+        (["--since", "2026-11-22T10:00Z", "--until", "2026-11-22T09:00Z"], "is later than --until"),
+        (["--since", "9999-12-31T23:59Z", "--until", "0001-01-01T00:00Z"], "is later than"),
         (["--batch", "99999999999999999999"], "not in the range"),
         (["--batch", "0"], "not in the range"),
         (["-n", "-1"], "not in the range"),

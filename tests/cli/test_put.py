@@ -46,6 +46,19 @@ def test_lines_of_stdin_are_stored_as_they_are_with_the_present_time(db: Path) -
     assert all(begin_ms <= at_ms <= time.time_ns() // 1_000_000 for at_ms, _ in stored(db))
 
 
+def test_blank_lines_are_left_out_and_counted(db: Path) -> None:
+    assert put(db, stdin="\n\none\n\ntwo\n").returncode == 0
+    assert put(db, stdin="\n").returncode == 0
+    assert messages(db) == ["one", "two"]
+    assert status(db)["skipped"] == {"blank lines": 4}
+
+
+@pytest.mark.parametrize("arguments", [["/nowhere/x.log"], []], ids=["no file", "nothing"])
+def test_without_an_event_there_is_no_stream(db: Path, arguments: list[str]) -> None:
+    put(db, *arguments)
+    assert status(db)["streams"] == []
+
+
 def test_files_are_read_in_the_order_given_and_a_dash_is_stdin(db: Path, tmp_path: Path) -> None:
     (tmp_path / "a.log").write_text("a1\na2")
     (tmp_path / "b.log").write_text("b1\n")

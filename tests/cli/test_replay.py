@@ -148,6 +148,22 @@ def test_restamped_it_is_sent_with_the_present_time_and_the_original_in_front(
     assert spool("check", "--db", spool_to_change.db).returncode == 0
 
 
+def test_at_the_end_it_says_how_many_were_sent_and_how_many_refused_and_why(
+    spool_to_change: Any, endpoint: Endpoint
+) -> None:
+    put = ("put", "--db", spool_to_change.db, "--group", "other", "--stream", "late", "--json")
+    assert spool(*put, stdin='{"message": "from 2020", "timestamp": 1577836800000}').returncode == 0
+    done = replay(spool_to_change.db, endpoint)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[-2:] == [
+        "done: 2 events sent, 1 rejected",
+        "rejected: 1 too old; `spool replay --restamp` sends what is too old or too new with the"
+        " present time",
+    ]
+    again = replay(spool_to_change.db, endpoint, "--restamp")
+    assert again.stderr.splitlines()[-1] == "done: 2 events sent, 0 rejected"
+
+
 def test_another_group_and_stream_get_a_copy_and_the_old_ones_stay(
     spool_to_change: Any, endpoint: Endpoint
 ) -> None:
@@ -185,10 +201,13 @@ def test_beside_a_running_agent_it_requeues_and_the_agent_sends_once_more(
 ) -> None:
     with Agent(spool_to_change.db, containers, endpoint.environment()) as agent:
         wait_until(lambda: arrived(endpoint) == late(spool_to_change))
-        done = replay(spool_to_change.db, endpoint, "--stream", "late", "--rate", "1k")
+        elsewhere = ("cloudwatch://eu-west-1", "--rate", "1")
+        done = replay(spool_to_change.db, endpoint, "--stream", "late", *elsewhere)
         assert done.returncode == 0, done.stderr
         assert f"the agent (pid {agent.process.pid}) sends them" in done.stderr
-        assert "--rate is for a replay without an agent" in done.stderr
+        assert "ROUTE is for a replay without an agent; it is ignored" in done.stderr
+        assert "--rate is for a replay without an agent; it is ignored" in done.stderr
+        assert ": about 1 s\n" in done.stderr, "of the agent's speed, not of that rate"
         assert arrived(endpoint) == late(spool_to_change) + late(spool_to_change)
         assert agent.status()["agent"] == agent.process.pid
         assert agent.stop() == 0
@@ -197,8 +216,9 @@ def test_beside_a_running_agent_it_requeues_and_the_agent_sends_once_more(
 
 def test_what_was_never_there_is_nothing_to_send(spool_to_change: Any, endpoint: Endpoint) -> None:
     for choice in (["--batch", "999"], ["--stream", "nobody"], ["--since", "now"]):
-        done = replay(spool_to_change.db, endpoint, *choice)
-        assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "nothing to send"), choice
+        for options in ([], ["--dry-run"]):
+            done = replay(spool_to_change.db, endpoint, *choice, *options)
+            assert (done.returncode, done.stderr) == (0, "nothing to send\n"), choice
     assert endpoint.calls == []
 
 

@@ -81,7 +81,7 @@ def test_text_says_the_same_in_a_few_lines_with_nothing_cut(history: Any) -> Non
         "agent     none runs",
         "waiting   2 events of 1 stream wait, the oldest for an hour",
         "sent      5 events still here",
-        "rejected  1 event; `spool events --state rejected` shows which",
+        "rejected  1 event; `spool events --state rejected` shows which, and why",
     ]
     assert lines[6].startswith("file      ")
     assert lines[6].endswith(f", {history.db}")
@@ -299,7 +299,7 @@ def test_a_screen_tells_what_was_rejected_and_what_has_waited_for_days(scene: An
         f"agent     runs, pid {os.getpid()}",
         "waiting   1 event of 1 stream waits, the oldest for 3 days",
         "sent      4 events still here",
-        "rejected  2 events; `spool events --state rejected` shows which",
+        "rejected  2 events; `spool events --state rejected` shows which, and why",
         "file      …",
         "",
         "  unsent  oldest   last sent  sent  rejected  group  stream",

@@ -13,16 +13,14 @@ from hypothesis import strategies as st
 
 from shipper.batch import MAX_MESSAGE_BYTES
 from shipper.sources import text as text_module
-from shipper.sources.text import MAX_LINE_BYTES, TextSource
+from shipper.sources.text import BLANK, MAX_LINE_BYTES, TextSource
 from spool.store import Event
 
 NOW_MS = 1_795_345_711_289
 
 
 def source(**options: Any) -> TextSource:
-    return TextSource(
-        stream_id=3, source_id=5, now_ms=lambda: NOW_MS, parse_time=float_ms, **options
-    )
+    return TextSource(place=lambda: (3, 5), now_ms=lambda: NOW_MS, parse_time=float_ms, **options)
 
 
 def float_ms(text: str) -> int:
@@ -49,6 +47,21 @@ def messages(data: bytes, **options: Any) -> list[str]:
 def test_any_bytes_are_their_lines_without_the_blank_ones(data: bytes) -> None:
     wanted = [line.decode(errors="replace") for line in data.split(b"\n") if line]
     assert messages(data) == wanted
+
+
+@given(st.lists(st.binary(max_size=2)).map(b"\n".join))
+def test_blank_lines_are_counted_and_the_end_of_the_last_line_is_none(data: bytes) -> None:
+    skipped = sum(reading.skipped.get(BLANK, 0) for reading in source().readings(io.BytesIO(data)))
+    assert skipped == data.removesuffix(b"\n").split(b"\n").count(b"") - (data == b"")
+
+
+def test_where_events_belong_is_not_asked_before_there_is_one() -> None:
+    asked: list[str] = []
+    made = source()
+    made.place = lambda: asked.append("asked") or (3, 5)  # type: ignore[func-returns-value]
+    assert events_of(b"\n\n", made) == asked == []
+    assert events_of(b"one\n", made)
+    assert asked
 
 
 @settings(deadline=None)
@@ -95,6 +108,16 @@ def test_a_line_without_end_is_taken_in_pieces_of_bounded_size() -> None:
         longest = max(longest, held)
     assert seen == size
     assert longest <= MAX_LINE_BYTES + text_module.READ_BYTES
+
+
+def test_the_end_of_a_line_taken_in_pieces_is_no_blank_line() -> None:
+    pieces = [b"x" * (MAX_LINE_BYTES + 1), b"\n", b"\n"]
+
+    class Pipe(io.BytesIO):
+        def read1(self, _: int | None = -1, /) -> bytes:
+            return pieces.pop(0) if pieces else b""
+
+    assert [reading.skipped for reading in source().readings(Pipe())] == [{}, {}, {BLANK: 1}, {}]
 
 
 def test_pieces_of_a_line_without_end_are_cut_between_characters() -> None:
