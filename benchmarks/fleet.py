@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 import matplotlib as mpl  # noqa: E402
-from fleet_model import Fleet, World  # noqa: E402
+from fleet_model import Fleet, Host, World  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 RESULTS = ROOT / "docs" / "fleet.json"
@@ -41,6 +41,7 @@ COLUMNS = {
     "mean_s": "mean, s",
     "slowest_s": "slowest, s",
     "slowest_by_mean": "slowest / mean",
+    "slowest_by_like": "slowest / mean of its like",
     "jain": "Jain index",
     "throttled_percent": "throttled, %",
 }
@@ -67,7 +68,7 @@ def measured(kind: str, hosts: int, seed: int) -> dict[str, Any]:
     fleet = Fleet(hosts, seed=seed, **KINDS[kind])
     world = World(fleet)
     needed = world.requests_needed()
-    by_backlog = sorted(world.hosts, key=lambda host: host.left)
+    by_backlog = sorted(world.hosts, key=Host.requests_needed)
     world.run(until_s=LIMIT_S)
     drained = [host.drained_s for host in world.hosts]
     ends = [min(end_s, LIMIT_S) for end_s in drained]
@@ -93,8 +94,8 @@ def measured(kind: str, hosts: int, seed: int) -> dict[str, Any]:
 
 def slowest_by_like(ends_s: list[float]) -> float:
     """
-    The slowest against the mean of those with a like backlog, of the worst tenth; `ends_s` are
-    ordered by backlog.
+    The slowest against the mean of those with about as many requests to send, of the worst tenth;
+    `ends_s` are ordered by these.
     """
     size = max(1, len(ends_s) // 10)
     tenths = [

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from shipper.backoff import Every
 from shipper.batch import LIMITS, MAX_BATCH_EVENTS, is_full, requests_for
-from shipper.brake import LONG_S, Brake
+from shipper.brake import Brake
 from shipper.errors import Action, DeliveryError
 
 if TYPE_CHECKING:
@@ -128,10 +128,10 @@ class Host:
         self.left = 0
         self.drained_s = math.inf
         self._concurrency = fleet.concurrency
+        self._look_s = fleet.delay_s
         self._world = world
         self._brake = Brake(world.random)
-        if fleet.outage_s >= LONG_S:  # what is simulated is its end
-            self._brake.throttle.lose_way()
+        self._brake.put_on(NO_WAY, -fleet.outage_s)  # what is simulated is its end
         self._flush = Every(fleet.delay_s, monotonic=lambda: world.now_s, random=world.random)
         self._due: deque[Stream] = deque()
         self._queued: set[int] = set()
@@ -141,34 +141,42 @@ class Host:
         self._tick_s = world.now_s + self._flush.pause_s()
         world.at(self._tick_s, self._tick)
 
+    def requests_needed(self) -> int:
+        """
+        For what the outage left, at least, before any of it is sent.
+        """
+        return sum(
+            requests_for(stream.left, stream.left * stream.line_bytes) for stream in self.streams
+        )
+
     def _tick(self) -> None:
         """
-        Flush if it is time, and come back when it may be.
+        Flush if it is time, send what is full, and come back when there may be more.
         """
         if self._tick_s > self._world.now_s:
             return
-        if self._flush.is_due(self._slower_s()):
-            self._enqueue(everything=True)
-        self._tick_s = self._world.now_s + self._flush.pause_s(self._slower_s())
+        self._enqueue(everything=self._flush.is_due(self._slower_s()))
+        self._tick_s = self._world.now_s + min(self._look_s, self._flush.pause_s(self._slower_s()))
         self._world.at(self._tick_s, self._tick)
 
     def _slower_s(self) -> float:
         return self._brake.throttle.flush_s(len(self.streams))
 
-    def _count_full(self) -> None:
-        now_s = self._world.now_s
-        were_full = self._brake.throttle.full_requests
-        self._brake.throttle.full_requests = len(self._retries) + sum(
-            requests_for(waiting, waiting * stream.line_bytes) - 1
+    def _count_waiting(self) -> None:
+        now_s, throttle = self._world.now_s, self._brake.throttle
+        needed = [
+            requests_for(waiting, waiting * stream.line_bytes)
             for stream in self.streams
             if (waiting := stream.logged(now_s) - stream.taken)
-        )
-        if were_full and not self._brake.throttle.full_requests:
+        ]
+        requests = sum(needed) + len(self._retries)
+        if throttle.full_requests and requests == len(needed):
             self._flush.make_due()
+        throttle.requests, throttle.full_requests = requests, requests - len(needed)
 
     def _enqueue(self, *, everything: bool) -> None:
         now_s = self._world.now_s
-        self._count_full()
+        self._count_waiting()
         parked = {id(batch.stream) for batch in self._retries}
         for stream in self.streams:
             key = id(stream)
@@ -251,14 +259,14 @@ class Host:
         if of_outage and not self.left:
             self.drained_s = now_s
             self._world.undrained -= 1
-        self._brake.throttle.speed_up()
         was_on = self._brake.take_off(now_s)
+        self._brake.throttle.speed_up(now_s)
         self._ended(batch)
         if was_on:
             for retry in self._retries:
                 retry.due_s = 0.0
             self._flush.make_due()
-        self._count_full()
+        self._count_waiting()
         tick_s = now_s + self._flush.pause_s(self._slower_s())
         if tick_s < self._tick_s:
             self._tick_s = tick_s
@@ -332,11 +340,7 @@ class World:
         """
         For what the outage left, at least.
         """
-        return sum(
-            requests_for(stream.left, stream.left * stream.line_bytes)
-            for host in self.hosts
-            for stream in host.streams
-        )
+        return sum(host.requests_needed() for host in self.hosts)
 
     def at(self, time_s: float, call: Callable[..., None], *arguments: object) -> None:
         heapq.heappush(self._events, (time_s, next(self._order), call, arguments))

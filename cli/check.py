@@ -13,7 +13,9 @@ from cli.options import db_option, format_option
 from cli.output import write_rows
 from spool.audit import audit
 from spool.errors import HINT
+from spool.skipped import listed
 from spool.store import Store
+from spool.vitals import Vitals
 
 __all__ = ["command"]
 
@@ -32,6 +34,7 @@ def command(*, db: Path, output_format: str) -> int:
     """
     with Store(db, create=False) as store:
         findings = audit(store)
+        lost = listed(Vitals(store).totals().skipped, lost=True)
     rows = [{"finding": finding} for finding in findings]
     write_rows(rows, columns=["finding"], output_format=output_format)
     if any(finding.startswith("damaged") for finding in findings):
@@ -40,4 +43,6 @@ def command(*, db: Path, output_format: str) -> int:
         return FAILED
     if output_format == "text":
         click.echo("sound: every event is accounted for")
+        if lost:
+            click.echo(f"before they became events lines may have been lost: {lost}")
     return 0

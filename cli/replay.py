@@ -191,6 +191,12 @@ class _Plan:
         """
         if self.amount.events:
             self._tell_amount(verb, rate)
+        if others := self._others():
+            click.echo(
+                f"and with them {counted(others, 'event')} of the same streams that waited before:"
+                " of a stream the oldest go first",
+                err=True,
+            )
         if self.amount.stale:
             click.echo(self._about_stale(), err=True)
 
@@ -205,6 +211,14 @@ class _Plan:
             f" in {counted(requests, 'request')}: about {human_duration(duration_s)}",
             err=True,
         )
+
+    def _others(self) -> int:
+        """
+        Events that were not chosen and go out all the same, as they wait in the same streams.
+        """
+        if self.to_group or self.to_stream:
+            return 0
+        return self.store.unsent(set(self.amount.streams)) - self.amount.unsent
 
     def _about_stale(self) -> str:
         stale = counted(self.amount.stale, "event")

@@ -5,7 +5,6 @@ spool status: what is here, what was sent, what is wrong.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import sys
 import time
@@ -19,6 +18,7 @@ from cli.output import Line, counted, human_duration, write_lines, write_rows
 from cli.panel import Figure, agent_fact, cropped, fact, file_fact, rest, table, verdict
 from cli.standing import Standing, lag_s, read_standing, since_s, waiting, worst_first
 from spool.inspection import Row
+from spool.skipped import listed
 
 __all__ = ["command"]
 
@@ -37,8 +37,6 @@ COLUMNS = (
     "last_error_at",
     "failing_since",
 )
-PLURAL = re.compile(r"s\b")
-
 TEXT = (
     "{group} {stream}  unsent {unsent}  sent {sent}  rejected {rejected}"
     "  oldest unsent {oldest_unsent}  last delivery {last_delivery}  last error {last_error}"
@@ -130,17 +128,11 @@ def _counts(standing: Standing) -> list[Line]:
         )
     if standing["dropped"]:
         lines.append(fact("dropped", f"{counted(standing['dropped'], 'event')}, never sent"))
-    if standing["skipped"]:
-        reasons = (_reason(count, reason) for reason, count in standing["skipped"].items())
-        lines.append(fact("left out", ", ".join(reasons)))
+    if lost := listed(standing["skipped"], lost=True):
+        lines.append(fact("lost", ("perhaps lines", "bold red"), f": {lost}"))
+    if left_out := listed(standing["skipped"], lost=False):
+        lines.append(fact("left out", left_out))
     return lines
-
-
-def _reason(count: int, reason: str) -> str:
-    """
-    `2 blank lines`, `1 blank line`: the first plural is what is counted.
-    """
-    return f"{count:,} {PLURAL.sub('', reason, count=1) if count == 1 else reason}"
 
 
 def _streams(rows: list[Row], now_ms: int, *, width: int | None, room: int | None) -> list[Line]:

@@ -49,7 +49,9 @@ name, `{{.ID}}` its id, `{{.Host}}` its hostname, `{{.Env.X}}` its environment, 
 `{{.Lbl "com.example.x"}}` its labels, `{{.LoggerHost}}` the host's name, `{{.InstanceID}}` and
 `{{.Region}}` EC2's. In a container the host's name is read from `/etc/host_hostname`: mount the host's
 `/etc/hostname` there. What CloudWatch does not take in a name is replaced, and two names stay two;
-`spool names` shows both.
+`spool names` shows both. Without Docker's mounts `SPOOL_NODE_NAME` in the agent's environment is the
+host's name, and `SPOOL_POD_UID` says in which pod the agent runs, so that it leaves that one out:
+`deploy/` sets both where they are needed.
 """
 
 MULTILINE_HEAD = """\

@@ -232,10 +232,12 @@ class _Agent:
         if self.damage is None or self.was_told_to_stop:
             self._supervisor.stopping()
         self._stop.set()
-        deadline_s = time.monotonic() + STOP_BUDGET_S / 2
+        deadline_s = time.monotonic() + STOP_BUDGET_S
         for thread in captures:
-            thread.join(max(0.0, deadline_s - time.monotonic()))
-        self._uploader.finish(STOP_BUDGET_S / 2 if is_told and self.damage is None else 0)
+            thread.join(max(0.0, deadline_s - STOP_BUDGET_S / 2 - time.monotonic()))
+        # what is under way when time is up will be sent again, and may arrive twice
+        left_s = deadline_s - time.monotonic()
+        self._uploader.finish(left_s if is_told and self.damage is None else 0)
         log.info("stopped")
         if self.damage is not None:
             return False
@@ -354,7 +356,7 @@ def _make_engine_source(intake: Intake) -> Source:
 
     return EngineSource(
         intake.store,
-        intake.namer.target,
+        intake.target,
         wanted=lambda container: intake.takes(container, "api") is None,
         backlog=intake.backlog,
         tail=intake.tail,

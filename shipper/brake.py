@@ -10,6 +10,7 @@ it holds a lock. Times are seconds of one clock that only goes forward.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from random import Random
 
@@ -26,16 +27,17 @@ One host sends one request so often while there is no way through. A network tha
 soon, and a request is cheap; credentials and clocks are mended by people.
 """
 
-MIN_RATE = 0.26
-MAX_RATE = 200.0
+MIN_RATE = 0.3
+MAX_RATE = 20.0
 """
-Requests a second: it never falls below the one, and above the other there is no limit. A quota of
-5,000 a second is 19,000 hosts at the lowest rate.
+Requests a second: it never falls below the one, and above the other, for each share, there is no
+limit. Were that far above what a host has a use for, a throttle would take what nobody misses.
+A quota of 5,000 a second is 16,600 hosts at the lowest rate.
 """
 
-SHARE_REQUESTS, MIN_SHARE = 45, 0.5
+SHARE_REQUESTS, MIN_SHARE = 55, 0.5
 """
-So many full requests that wait are one share: a host with ten times as many acts as ten hosts do.
+So many requests that wait are one share: a host with ten times as many acts as ten hosts do.
 """
 
 LONG_S = 300.0
@@ -43,35 +45,37 @@ LONG_S = 300.0
 An outage as long as that leaves a backlog, may hit many hosts, and a few seconds more are little.
 """
 
-QUICK_RATE, RAMP_GROWTH = 10.0, 1.5
-"""After a shorter one, until the first throttle: eight successes, 0.3 s, to full speed."""
-
-RAMP_RATE, RAMP_PER_S, RAMP_END = 3.5, 1.0, 14.0
+SLOW = (0.8, 0.4, 0.03)
+QUICK = (10.0, 200.0, 0.0)
 """
-After a long one, for each share: requests a second at first, and what each second adds. From the
-end on, ten seconds later, it goes on as after a short one.
-"""
-
-RAMP_LEFT = 0.3
-"""What the first throttle after a long outage leaves of the rate."""
-
-START_RATE, DRAIN_S, SEARCH_STEP = 0.3, 120.0, 0.4
-"""
-Throttled otherwise: a rate to begin at, or one that sends what waits in that time; and of
-that rate, what each success adds until it was too much.
+How a rate begins, for each share: requests a second; what a second adds to that; and what it adds
+more for the square of the seconds since. Slowly after a long outage or a throttle at full speed,
+to be through in eleven seconds; quickly, in 0.1 s to full speed, after a shorter one.
 """
 
-CUT = 0.72
-"""What a throttle leaves of the rate of one share."""
-
-CREEP_PER_S, CREEP_WAITING = 0.0002, 5
-CREEP_TAKEN = {True: 10, False: 30}
+LEFT = 0.3
 """
-Requests a second, added in each second from then on: more for who has more to send, and for
-successes in a row; by whether full requests wait. docs/fleet.md tells how these were chosen.
+What the first throttle leaves. The rate is then one and a half times the fair one or more, by
+chance: all are to come below that one, and to climb on together.
 """
 
-FLUSH_SHARE = 0.5
+CREEP = 0.00001
+"""
+From then on a second adds so much for the square of the seconds since the last throttle: next to
+nothing at first, and 0.04 after a minute. It is by time and not by what was sent, so that whoever
+has come to a low rate grows as fast as all others.
+"""
+
+CUT, DEAF_S = 0.5, 8.0
+"""
+What a later throttle takes of the rate of one share, and for how long no other takes anything:
+chance would cut some hosts twice, while others have yet to learn that it is too much.
+"""
+
+LOST = 10
+"""So often in a row, at the lowest rate, is news of nothing: once there is a way it begins anew."""
+
+FLUSH_SHARE = 0.25
 """So much of the rate is for requests that are not full; the rest for those that are."""
 
 
@@ -80,21 +84,23 @@ class Throttle:
     """
     A rate for a quota that a whole fleet shares, and of which nothing is told but "too much".
 
-    After a long outage it grows slowly, so that all of a fleet are under way before the quota is
-    spent, and the first "too much" takes most of its rate; from then on it creeps. `full_requests`
-    is how many wait: a host with more gets more.
+    All hosts begin low and grow alike, faster the longer it goes well. The first "too much" takes
+    most of the rate; from then on it creeps, and one more takes half. `requests` is how many wait,
+    `full_requests` how many of these are full: a host with more gets more.
     """
 
     random: Random = field(default_factory=Random, repr=False)
+    requests: int = 0
     full_requests: int = 0
     _rate: float | None = None
-    _share: float = MIN_SHARE  # how many hosts it acts for, by what waited at the last throttle
-    _level: float = 1.0  # requests a second that the first throttle left each share
-    _was_lost: bool = False  # a long outage went before, and no throttle was met since
+    _share: float = MIN_SHARE  # how many hosts it acts for
+    _growth: float = 0.0  # requests a second that a second adds to one share,
+    _growing: float = 0.0  # and more for the square of the seconds since
+    _since_s: float = 0.0  # it began, or was too much
+    _is_beginning: bool = False  # slowly, and nothing was too much since
     _is_throttled: bool = False
-    _is_searching: bool = False
-    _taken: int = 0
-    _slowed_s: float = 0.0
+    _refused: int = 0  # in a row
+    _slowed_s: float = -math.inf
     _next_s: float = 0.0
 
     @property
@@ -117,19 +123,13 @@ class Throttle:
         """
         return requests / (self.rate * FLUSH_SHARE) if self.rate else 0.0
 
-    def lose_way(self) -> None:
-        """
-        Nothing has got through for long, perhaps for a whole fleet.
-        """
-        self._was_lost = True
-
-    def ramp_up(self, now_s: float) -> None:
+    def ramp_up(self, now_s: float, *, slowly: bool) -> None:
         """
         There is a way again, perhaps for many at a moment.
         """
-        if not self._is_throttled:
-            self._share = self._new_share()
-            self._limit(RAMP_RATE * self._share if self._was_lost else QUICK_RATE, now_s)
+        self._since_s = now_s  # to have sent nothing is no success
+        if slowly or not self._is_throttled:
+            self._begin(now_s, slowly=slowly)
 
     def sent(self, now_s: float) -> None:
         """
@@ -142,65 +142,65 @@ class Throttle:
         """
         A request that went out at `sent_s` was too much; those that were out with it say no more.
         """
-        if self._is_throttled and sent_s < self._slowed_s:
+        was_throttled = self._is_throttled
+        if was_throttled and sent_s < self._slowed_s:
             return
-        was_low = self._rate == MIN_RATE and not self._taken
-        if self._is_throttled and self._rate:
-            self._share = max(self._share, self._new_share()) if self.full_requests else MIN_SHARE
-            # one among many successes concerns one share, one after another all of them
-            shares = max(1.0, self._share) if self._taken else 1.0
-            rate = max(MIN_RATE, self._rate * (1 - (1 - CUT) / shares))
-            # told again and again it knows nothing of what there will be
-            self._is_searching = was_low
+        self._is_throttled = True
+        self._since_s = now_s
+        self._refused += 1
+        if self._rate is None or not (was_throttled or self._is_beginning):
+            self._begin(now_s, slowly=True)
+        elif self._rate == MIN_RATE and self._refused >= LOST:
+            self._is_beginning = True
+            _, self._growth, self._growing = SLOW
+        elif self._is_beginning:
+            self._is_beginning = False
+            self._growth, self._growing = 0.0, CREEP
+            self._limit(self._rate * LEFT, now_s)
+        elif now_s < self._slowed_s + DEAF_S:
+            return
         else:
-            rate = self._rate_after_ramp() if self._was_lost else self._start_rate()
-            self._share = self._new_share()
-            self._is_searching = not self._was_lost
-            self._level = max(1.0, rate / self._share)
-            self._is_throttled, self._was_lost = True, False
+            if not self.full_requests:
+                self._share = self._new_share()
+            # one among many successes concerns one share, one after another all of them
+            shares = max(1.0, self._share) if self._refused == 1 else 1.0
+            self._limit(self._rate * (1 - CUT / shares), now_s)
         self._slowed_s = now_s
-        self._taken = 0
-        self._limit(rate, now_s)
 
-    def speed_up(self) -> None:
+    def speed_up(self, now_s: float) -> None:
         """
         A request was taken.
         """
-        self._taken += 1
+        self._refused = 0
         if not self._rate:
             return
-        if not self._is_throttled:
-            is_slow = self._was_lost and self._rate < RAMP_END * self._share
-            step = RAMP_PER_S * self._share / self._rate
-            self._rate = self._rate + step if is_slow else self._rate * RAMP_GROWTH
-        elif self._is_searching:
-            self._rate += self._start_rate() * SEARCH_STEP
-        else:
-            self._rate += self._creep_per_s() / self._rate
-        if self._rate > MAX_RATE:
-            self._rate, self._is_throttled, self._was_lost = None, False, False
+        self._rate = self._after_one(self._rate, now_s)
+        if self._rate > MAX_RATE * max(1.0, self._share):
+            self._rate, self._is_throttled, self._is_beginning = None, False, False
 
-    def _creep_per_s(self) -> float:
-        in_a_row = self._taken / self._share / CREEP_TAKEN[self.full_requests > 0]
-        waiting = self.full_requests / self._share / CREEP_WAITING
-        per_share = CREEP_PER_S * self._level**2 * (1 + in_a_row**2) * (1 + waiting)
-        return per_share * self._share
+    def _begin(self, now_s: float, *, slowly: bool) -> None:
+        rate, self._growth, self._growing = SLOW if slowly else QUICK
+        self._is_beginning = slowly
+        self._since_s = now_s
+        self._share = self._new_share()
+        self._limit(rate * self._share, now_s)
 
     def _new_share(self) -> float:
-        return max(MIN_SHARE, self.full_requests / SHARE_REQUESTS)
+        return max(MIN_SHARE, self.requests / SHARE_REQUESTS)
 
-    def _rate_after_ramp(self) -> float:
-        if self._rate is None:  # not even the probe got through
-            return min(MAX_RATE, RAMP_RATE * RAMP_LEFT * self._new_share())
-        return min(self._rate, RAMP_END * self._share) * RAMP_LEFT
-
-    def _start_rate(self) -> float:
-        return min(MAX_RATE, max(START_RATE, self.full_requests / DRAIN_S))
+    def _after_one(self, rate: float, now_s: float) -> float:
+        """
+        What the rate has grown to when one more request has gone at it.
+        """
+        growth = self._growth + self._growing * (now_s - self._since_s) ** 2
+        return math.sqrt(rate**2 + 2 * growth * self._share)
 
     def _limit(self, rate: float, now_s: float) -> None:
-        self._rate = rate
+        self._rate = max(MIN_RATE, rate)
         spread = 0.5 if self._is_throttled else 0.1  # in a ramp chance would make hosts unequal
-        self._next_s = now_s + self.random.uniform(1 - spread, 1 + spread) / rate
+        # it grows meanwhile: at a low rate that is much
+        mean_s = 2 / (self._rate + self._after_one(self._rate, now_s))
+        self._next_s = now_s + self.random.uniform(1 - spread, 1 + spread) * mean_s
 
 
 class Brake:
@@ -256,8 +256,6 @@ class Brake:
         is_news = self._action is not error.action
         if not self.is_on:
             self._on_s = now_s
-        if now_s - self._on_s >= LONG_S:
-            self.throttle.lose_way()
         if self._backoff is None or is_news:
             self._backoff = Backoff(FIRST_S, CAPS_S[error.action], random=self._random)
             self._action = error.action
@@ -276,6 +274,6 @@ class Brake:
         """
         was_on = self.is_on
         if was_on:
-            self.throttle.ramp_up(now_s)
+            self.throttle.ramp_up(now_s, slowly=now_s - self._on_s >= LONG_S)
         self._backoff = self._action = None
         return was_on

@@ -28,6 +28,7 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     IncompleteReadError,
+    InvalidEndpointConfigurationError,
     NoCredentialsError,
 )
 from botocore.parsers import ResponseParserError
@@ -178,7 +179,10 @@ class _Access:
         credentials = session.get_credentials()
         if credentials is None:
             raise NoCredentialsError
-        client: Any = session.client("logs", config=config)
+        try:
+            client: Any = session.client("logs", config=config)
+        except ValueError as error:  # so botocore tells of an endpoint without a scheme
+            raise InvalidEndpointConfigurationError(msg=str(error)) from error
         parts = urlsplit(client.meta.endpoint_url)
         default_port = {"http": ":80", "https": ":443"}.get(parts.scheme, "")
         path = parts.path or "/"

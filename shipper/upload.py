@@ -225,8 +225,8 @@ class Uploader:
         self._trouble.end("the queue")
         with self._changed:
             self._names = {queue.stream_id: f"{queue.group} {queue.stream}" for queue in queues}
-            full = sum(requests_for(q.events, q.message_bytes) - 1 for q in queues)
-            self._note_full(full + len(self._retries))
+            requests = sum(requests_for(q.events, q.message_bytes) for q in queues)
+            self._note_waiting(requests + len(self._retries), not_full=len(queues))
             waiting = set(self._due) | self._parked()
             due = [
                 queue.stream_id
@@ -240,10 +240,11 @@ class Uploader:
             self._changed.notify_all()
         return True
 
-    def _note_full(self, requests: int) -> None:
-        if self._brake.throttle.full_requests and not requests:
+    def _note_waiting(self, requests: int, *, not_full: int) -> None:
+        throttle = self._brake.throttle
+        if throttle.full_requests and requests == not_full:
             self._flush.make_due()  # the rest of what waited long
-        self._brake.throttle.full_requests = requests
+        throttle.requests, throttle.full_requests = requests, requests - not_full
 
     def _is_idle(self) -> bool:
         with self._changed:

@@ -63,17 +63,17 @@ class Way:
         self._failed_s.pop(batch.stream_id, None)
         if self._troubled.pop(batch.stream_id, None):
             log.info("%s %s is delivered again", batch.group, batch.stream)
+        was_on = self._brake.take_off(now_s)
         throttle = self._brake.throttle
         was_slow = throttle.rate
-        throttle.speed_up()
+        throttle.speed_up(now_s)
         if was_slow and not throttle.rate:
             self._tell("speed", None)
             log.info("CloudWatch Logs takes as many requests as there are again")
-        if not self._brake.take_off(now_s):
-            return False
-        self._tell("delivery", None)
-        log.info("CloudWatch Logs takes lines again")
-        return True
+        if was_on:
+            self._tell("delivery", None)
+            log.info("CloudWatch Logs takes lines again")
+        return was_on
 
     def failed(self, batch: Batch, error: DeliveryError, *, sent_s: float, now_s: float) -> float:
         """

@@ -18,20 +18,50 @@ SMALL = Fleet(200, lines_per_s=100.0, quota_per_s=1_000.0)
 
 @pytest.fixture(scope="module")
 def drained() -> World:
-    world = World(SMALL)
-    world.run(until_s=200)
+    return after_an_hour(SMALL)
+
+
+def after_an_hour(fleet: Fleet) -> World:
+    """
+    When all of a fleet have sent what an outage of an hour left.
+    """
+    world = World(fleet)
+    world.run(until_s=400)
     return world
 
 
-def test_all_hosts_drain_and_none_waits_twice_the_average(drained: World) -> None:
-    ends = [host.drained_s for host in drained.hosts]
-    assert drained.undrained == 0
+@pytest.mark.parametrize("like_hosts", [1_000, 3_000, 6_000, 10_000])
+def test_all_hosts_drain_none_waits_twice_the_average_and_little_is_throttled(
+    like_hosts: int,
+) -> None:
+    """
+    A hundred hosts with the part of the quota that they would have in a fleet of so many.
+    """
+    world = after_an_hour(Fleet(100, lines_per_s=100.0, quota_per_s=5_000 * 100 / like_hosts))
+    ends = [host.drained_s for host in world.hosts]
+    assert world.undrained == 0
     assert max(ends) <= 2 * sum(ends) / len(ends)
-
-
-def test_after_the_recovery_less_than_a_twentieth_is_throttled(drained: World) -> None:
-    taken, throttled = sum(drained.taken_by_s.values()), sum(drained.throttled_by_s.values())
+    taken, throttled = sum(world.taken_by_s.values()), sum(world.throttled_by_s.values())
     assert 0 < throttled < 0.05 * (taken + throttled)
+
+
+def test_a_host_that_is_alone_sends_the_backlog_of_an_hour_in_twelve_seconds() -> None:
+    world = after_an_hour(Fleet(1, lines_per_s=100.0))
+    assert world.hosts[0].drained_s <= 12
+
+
+def test_hosts_that_want_more_than_there_is_for_good_use_it_and_little_is_throttled() -> None:
+    """
+    With ten streams each, and DELAY 4, these want 250 requests a second.
+    """
+    world = World(Fleet(100, outage_s=10.0, quota_per_s=160.0))
+    world.run(until_s=600, is_over=lambda: False)
+    taken, throttled = (
+        sum(count for second, count in by_s.items() if second >= 300)
+        for by_s in (world.taken_by_s, world.throttled_by_s)
+    )
+    assert taken > 0.85 * 300 * 160
+    assert throttled < 0.05 * (taken + throttled)
 
 
 def test_every_event_is_delivered_once_in_whole_ranges(drained: World) -> None:

@@ -112,7 +112,13 @@ def look(db: Path, *, window: str | None, now_ms: int) -> Overview:
         is_stuck=is_stuck(oldest, agent, now_ms),
         skipped=skipped,
         findings=findings(
-            db, totals=totals, oldest_unsent=oldest, agent=agent, errors=errors, now_ms=now_ms
+            db,
+            totals=totals,
+            skipped=skipped,
+            oldest_unsent=oldest,
+            agent=agent,
+            errors=errors,
+            now_ms=now_ms,
         ),
         streams=sorted(streams, key=_worst_first)[:MAX_STREAMS],
         streams_in_all=len(streams),

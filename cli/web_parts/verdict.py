@@ -16,6 +16,7 @@ from pathlib import Path
 from cli.output import counted
 from cli.web_parts.words import lag, replay_command
 from spool.selection import Selection
+from spool.skipped import listed
 
 __all__ = ["Finding", "findings", "is_stuck"]
 
@@ -46,6 +47,7 @@ def findings(
     db: Path,
     *,
     totals: Mapping[str, int],
+    skipped: Mapping[str, int],
     oldest_unsent: str | None,
     agent: int | None,
     errors: Counter[str],
@@ -71,6 +73,8 @@ def findings(
     if totals["dropped"]:
         words = f"{counted(totals['dropped'], 'event')} dropped unsent: the spool was full"
         found.append(Finding("bad", words))
+    if lost := listed(skipped, lost=True):
+        found.append(Finding("bad", f"Lines may have been lost before they were read: {lost}"))
     if totals["rejected"]:
         words = f"{counted(totals['rejected'], 'event')} rejected for good; they are kept here"
         found.append(Finding("warning", words))

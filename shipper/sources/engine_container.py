@@ -20,6 +20,7 @@ from shipper.sources.engine_api import Engine, Found
 from shipper.sources.engine_log import EngineLog, Hand
 from shipper.sources.engine_wire import TIMEOUT_S, ContainerGone, EngineError, LogsUnreadable
 from shipper.sources.reading import Reading
+from spool.skipped import CONTAINERS_LOST
 
 __all__ = ["EngineContainer", "World"]
 
@@ -29,8 +30,6 @@ POLL_S = 10.0
 """A container is looked at so often without having rung."""
 
 ASK_AGAIN_S = 0.5
-
-UNREAD = "containers removed before all was read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +237,6 @@ class EngineContainer:
         if not is_all:
             log.warning("container %.12s was removed before all of its log was read", self._id)
             reading = Reading()
-            reading.skip(UNREAD, 1)
+            reading.skip(CONTAINERS_LOST, 1)
             self._world.hand(reading)
         self.close()

@@ -30,6 +30,7 @@ from shipper.sources.lines import Joiner
 from shipper.sources.position import Behind, Filter, LastWords, Later, NotBefore, Position
 from shipper.sources.reading import Reading
 from shipper.sources.records import FrameParser, Parser, Record, TerminalParser, joinable
+from spool.skipped import BLANK, DAMAGED, RECORDS_LOST
 from spool.store import Chunk, Store
 
 __all__ = ["Answers", "Begin", "EngineLog"]
@@ -49,9 +50,6 @@ MANY = 1_000_000
 ENDS_ALL = ("json-file", "journald")
 """Drivers that leave the newline to the last part of a line that was cut."""
 
-LOST = "records rotated away unread"
-DAMAGED = "damaged records"
-BLANK = "blank lines"
 
 Hand = Callable[[Reading], None]
 Asked = dict[str, str]
@@ -146,7 +144,7 @@ class EngineLog:
         self.is_caught_up = False
         for asked, chosen in self._questions(clock_s):
             if isinstance(chosen, Later):
-                self._say(LOST, "what was read last is gone; lines behind it are lost")
+                self._say(RECORDS_LOST, "what was read last is gone; lines behind it are lost")
             self._read_answer(engine, asked, chosen, hand)
             if chosen.has_found:
                 self._confirm(clock_s, was_quick="since" in asked, has_news=self.lines > before)
@@ -263,9 +261,9 @@ class EngineLog:
         reading.skip(BLANK, self._joiner.blank)
         reading.skip(DAMAGED, self._joiner.damaged)
         self._joiner.blank = self._joiner.damaged = 0
-        if LOST in self._has_said:
-            reading.skip(LOST, 1)
-            self._has_said.discard(LOST)
+        if RECORDS_LOST in self._has_said:
+            reading.skip(RECORDS_LOST, 1)
+            self._has_said.discard(RECORDS_LOST)
         return reading
 
     def _open_times(self) -> dict[str, str]:

@@ -27,6 +27,7 @@ from shipper.sources.intake import Intake
 from shipper.sources.lines import Joiner
 from shipper.sources.log_file import READ_BYTES
 from shipper.sources.reading import Reading
+from spool.skipped import BLANK, DAMAGED, FILES_LOST
 from spool.store import Chunk
 
 __all__ = ["FileSource", "Log"]
@@ -268,7 +269,7 @@ class _Followed:
             self.files.skip_all_but(0)
         elif self._is_first_sight and self._intake.tail is not None:
             self.files.skip_all_but(self._intake.tail)
-        target = self._intake.namer.target(container)
+        target = self._intake.target(container)
         log.info("collecting %s as %s %s", container.name, target.group, target.stream)
 
     def read_into(self, reading: Reading, *, once: bool) -> int:
@@ -310,7 +311,7 @@ class _Followed:
         if joiner.damaged and not self._has_told_damage:
             self._has_told_damage = True
             log.warning("damaged records in %s are left out", self.log.title)
-        reading.skip("blank lines", joiner.blank)
-        reading.skip("damaged records", joiner.damaged + self.files.torn)
-        reading.skip("files rotated away or truncated unread", self.files.lost)
+        reading.skip(BLANK, joiner.blank)
+        reading.skip(DAMAGED, joiner.damaged + self.files.torn)
+        reading.skip(FILES_LOST, self.files.lost)
         joiner.blank = joiner.damaged = self.files.torn = self.files.lost = 0

@@ -5,18 +5,21 @@ how their lines become events.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, field
 from typing import Literal
 
 from shipper.batch import MAX_MESSAGE_BYTES
 from shipper.collecting import Chooser
 from shipper.containers import Container
-from shipper.naming import Namer
+from shipper.naming import Namer, Target
 from shipper.sources.lines import Joiner
 from shipper.sources.multiline import Multiline, MultilineRule
 from spool.store import Store
 
 __all__ = ["Intake"]
+
+log = logging.getLogger(__name__)
 
 STREAMS = ("stdout", "stderr")
 
@@ -39,6 +42,7 @@ class Intake:
     max_message_bytes: int = MAX_MESSAGE_BYTES
     backlog: bool = True
     tail: int | None = None
+    _told: set[str] = field(default_factory=set)
 
     def takes(self, container: Container, source: Literal["files", "api"]) -> str | None:
         """
@@ -47,11 +51,26 @@ class Intake:
         choice = self.chooser.choose(container)
         return None if choice.source == source else choice.reason
 
+    def target(self, container: Container) -> Target:
+        """
+        Where a container's lines go under its present name. That a template gave none is told once
+        a container, without the template: it may be of the container's environment.
+        """
+        named = self.namer.name(container)
+        if named.error and not container.problem and container.id not in self._told:
+            self._told.add(container.id)
+            log.warning(
+                "%s: LOGSPOUT_GROUP or LOGSPOUT_STREAM gives it no name, the default was taken;"
+                " `spool names` says why",
+                container.name,
+            )
+        return named.target
+
     def stream_id(self, container: Container) -> int:
         """
-        The stream that a container's lines go to under its present name.
+        The id of that stream.
         """
-        target = self.namer.target(container)
+        target = self.target(container)
         return self.store.stream_id(target.group, target.stream)
 
     def joiner(self, container: Container, kind: type[Joiner] = Joiner) -> Joiner:

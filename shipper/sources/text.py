@@ -16,14 +16,12 @@ from msgspec import json
 
 from shipper.sources.lines import split_message
 from shipper.sources.reading import Reading
+from spool.skipped import BLANK
 from spool.store import Chunk, Event
 
 __all__ = ["TextSource"]
 
 READ_BYTES = 1_000_000
-
-BLANK = "blank lines"
-"""What does not become an event."""
 
 MAX_LINE_BYTES = 16 * 1024 * 1024
 """A longer line is taken in pieces of this size, so that memory is bounded."""

@@ -66,8 +66,17 @@ def test_a_template_that_fails_costs_the_name_and_not_the_lines(
     endpoint: Endpoint, db: Path, containers: Path, web: LogWriter
 ) -> None:
     configure(web, Env=['LOGSPOUT_STREAM={{.Lbl "absent"}}', "LOGSPOUT_GROUP={{"])
-    collect(db, containers, endpoint)
+    log = collect(db, containers, endpoint)
     assert endpoint.messages(HOST_GROUP, "web") == ["one", "two", "three"]
+    assert log.count("web: LOGSPOUT_GROUP or LOGSPOUT_STREAM gives it no name") == 1
+    assert "absent" not in log, "what a container's environment holds is in no log"
+
+
+def test_a_template_of_the_agents_that_fails_is_told(
+    endpoint: Endpoint, db: Path, containers: Path, web: LogWriter
+) -> None:
+    log = collect(db, containers, endpoint, LOGSPOUT_GROUP="{{.Nme}}")
+    assert "`spool names` says why" in log
 
 
 def test_names_that_cloudwatch_does_not_take_are_made_legal_and_stay_apart(

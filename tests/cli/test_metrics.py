@@ -26,6 +26,7 @@ from cloudwatch_endpoint import THROTTLED, Endpoint, Fault, error, status
 from prometheus_client.parser import text_string_to_metric_families
 
 WEB = "a" * 64
+OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 DAY_MS = 86_400_000
 NEEDS_IPV6 = pytest.mark.skipif(
     not Path("/proc/net/if_inet6").exists(), reason="this host has no IPv6"
@@ -106,6 +107,10 @@ def test_metrics_say_what_status_says(endpoint: Endpoint, db: Path, containers: 
     assert series["spool_file_bytes db"] + series["spool_file_bytes wal"] == told["bytes"]
     assert series["spool_up"] == 1
     assert any(name.startswith("spool_build_info ") for name in series)
+    served = {re.sub(r"_(count|sum|created)$", "", name.partition(" ")[0]) for name in series}
+    assert served == set(re.findall(r"`(spool_\w+)(?:`|\{)", OPERATIONS)), (
+        "the document has them all"
+    )
 
 
 @pytest.mark.parametrize(

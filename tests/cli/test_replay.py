@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,8 @@ from typing import Any
 import pytest
 from agent import SPOOL, Agent, clean_environment, spool, status, wait_until
 from cloudwatch_endpoint import HANG, Endpoint
+
+from spool.store import Chunk, Store
 
 
 def replay(db: Path, endpoint: Endpoint, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -120,6 +123,22 @@ def test_a_dry_run_says_how_much_and_sends_nothing(
     )
     assert endpoint.calls == []
     assert status(spool_to_change.db) == before
+
+
+def test_what_waits_in_the_same_stream_goes_with_what_was_chosen_and_is_told(
+    db: Path, endpoint: Endpoint
+) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    with Store(db) as store:
+        stream_id, source_id = store.stream_id("group", "web"), store.source_id("test")
+        old = [(stream_id, now_ms - 3_600_000 + n, source_id, f"old {n}") for n in range(5)]
+        store.append([Chunk(stream_id, [*old, (stream_id, now_ms, source_id, "new")])])
+    said = "with them 5 events of the same streams that waited before"
+    assert said in replay(db, endpoint, "--since", "5m", "--dry-run").stderr
+    done = replay(db, endpoint, "--since", "5m")
+    assert said in done.stderr
+    assert len(endpoint.messages("group", "web")) == 6
+    assert said not in replay(db, endpoint, "--since", "5m", "--dry-run").stderr
 
 
 def test_what_cloudwatch_would_refuse_for_its_age_is_told_and_left(

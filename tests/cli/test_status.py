@@ -20,6 +20,7 @@ from terminal import on_a_terminal, plain
 
 from cli.fitting import cells
 from spool.lock import ShipperLock
+from spool.skipped import FILES_LOST
 from spool.store import Store
 
 COUNTS = ("unsent", "sent", "rejected")
@@ -163,6 +164,19 @@ def test_lines_that_did_not_become_events_are_counted_by_reason(
     assert status(db)["skipped"] == {"blank lines": 2, "damaged records": 1}
     assert status(db)["collected"] == 2
     assert "left out  2 blank lines, 1 damaged record" in spool("status", "--db", db).stdout
+
+
+def test_lines_that_may_have_been_lost_unread_are_told_apart_from_those_that_are_no_loss(
+    db: Path,
+) -> None:
+    with Store(db) as store:
+        store.append([], skipped={"blank lines": 2, FILES_LOST: 3})
+    told = spool("status", "--db", db).stdout
+    assert "lost      perhaps lines: 3 files rotated away or truncated unread\n" in told
+    assert "left out  2 blank lines\n" in told
+    checked = spool("check", "--db", db)
+    assert checked.returncode == 0
+    assert "lines may have been lost: 3 files rotated away" in checked.stdout
 
 
 DENIED = (

@@ -18,7 +18,7 @@ from agent import wait_until
 from collector import Collector
 from engine.docker_cli import Container, Engine
 
-from shipper.sources.engine_container import UNREAD
+from spool.skipped import CONTAINERS_LOST
 from spool.store import Store
 
 Run = Callable[..., Container]
@@ -205,11 +205,11 @@ def test_containers_that_remove_themselves_are_read(
         wait_until(
             lambda: (
                 sum(len(collector.lines.get(container.name, [])) == 100 for container in containers)
-                + collector.skipped.get(UNREAD, 0)
+                + collector.skipped.get(CONTAINERS_LOST, 0)
                 >= 10
             )
         )
-    assert collector.skipped.get(UNREAD, 0) <= 2
+    assert collector.skipped.get(CONTAINERS_LOST, 0) <= 2
     for container in containers:
         lines = collector.lines.get(container.name, [])
         assert lines == numbers(1, len(lines))

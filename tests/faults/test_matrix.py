@@ -42,6 +42,7 @@ def outcomes() -> dict[Cell, Outcome]:
     return {outcome.cell: outcome for outcome in run_all(CELLS)}
 
 
+@pytest.mark.timeout(300)  # the first one waits for all of them, on a machine that others load
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
 def test_whatever_goes_wrong_every_line_is_accounted_for(
     outcomes: dict[Cell, Outcome], cell: Cell

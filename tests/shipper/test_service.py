@@ -113,6 +113,16 @@ def test_an_authority_that_nobody_named_is_not_trusted(monkeypatch: pytest.Monke
         assert endpoint.calls == []
 
 
+@pytest.mark.parametrize("url", ["localhost:4566", "not a url"])
+def test_an_endpoint_that_is_no_url_waits_for_somebody_to_mend_it(
+    cloudwatch: CloudWatch, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", url)
+    with pytest.raises(DeliveryError, match=f"Invalid endpoint: {url}") as caught:
+        put(cloudwatch)
+    assert (caught.value.action, caught.value.is_general) == (Action.OPERATOR, True)
+
+
 @pytest.fixture
 def asked() -> Iterator[tuple[str, list[tuple[str, Message]]]]:
     """

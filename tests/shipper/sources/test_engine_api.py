@@ -23,6 +23,7 @@ from shipper.sources import engine_container, engine_watch
 from shipper.sources.engine_api import Engine, container_from_inspect, default_base_url
 from shipper.sources.engine_source import EngineSource
 from shipper.sources.engine_wire import ContainerGone, EngineUnavailable, LogsUnreadable
+from spool.skipped import CONTAINERS_LOST
 from spool.store import Store
 
 QUIET_S = 0.5
@@ -186,7 +187,7 @@ def test_what_was_removed_unread_is_counted(
         wait_until(lambda: engine.asked["follow"] or engine.asked["logs"])
         engine.remove(container)
         wait_until(lambda: collector.skipped)
-    assert collector.skipped == {engine_container.UNREAD: 1}
+    assert collector.skipped == {CONTAINERS_LOST: 1}
 
 
 @pytest.mark.parametrize("status", [501, 404, 409])

@@ -20,10 +20,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipper.containers import Container
-from shipper.sources.engine_log import LOST, Begin, EngineLog
+from shipper.sources.engine_log import Begin, EngineLog
 from shipper.sources.engine_wire import EngineUnavailable
 from shipper.sources.position import LastWords, Position
 from shipper.sources.reading import Reading
+from spool.skipped import RECORDS_LOST
 from spool.store import Store
 
 STREAM_ID = 1
@@ -194,7 +195,7 @@ def test_each_message_is_read_once_whatever_happens_between(
             case ("drop read",):
                 log.drop(max(0, len(log.records) - unread - 1))
     assert reader.messages == expected
-    assert not reader.skipped[LOST]
+    assert not reader.skipped[RECORDS_LOST]
 
 
 @settings(deadline=None)
@@ -218,7 +219,7 @@ def test_what_was_dropped_unread_is_counted_and_nothing_is_read_twice(
         kept += [text for text in texts if last is None or int(text) > int(last)]
         reader.read(log)
     assert reader.messages == kept
-    assert reader.skipped[LOST] == losses
+    assert reader.skipped[RECORDS_LOST] == losses
 
 
 def test_all_parts_of_an_open_message_are_counted_not_recognised(log: Log, reader: Reader) -> None:
@@ -283,7 +284,7 @@ def test_an_emptied_log_is_no_loss_and_no_end(log: Log, reader: Reader) -> None:
     assert not reader.log.is_caught_up
     log.write(b"two\n")
     assert reader.read(log) == ["two"]
-    assert reader.skipped == {LOST: 1}
+    assert reader.skipped == {RECORDS_LOST: 1}
 
 
 def test_two_records_alike_to_the_nanosecond_are_two(log: Log, reader: Reader) -> None:

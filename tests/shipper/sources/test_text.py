@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from shipper.batch import MAX_MESSAGE_BYTES
 from shipper.sources import text as text_module
-from shipper.sources.text import BLANK, MAX_LINE_BYTES, TextSource
+from shipper.sources.text import MAX_LINE_BYTES, TextSource
+from spool.skipped import BLANK
 from spool.store import Event
 
 NOW_MS = 1_795_345_711_289
