@@ -169,7 +169,9 @@ def _write_table(rows: Iterable[Row], shape: Shape) -> None:
         stiff=TIME_COLUMNS,
         below_lines=BELOW_LINES if is_terminal else sys.maxsize,
     )
-    write_lines([((head, "bold"),), *((line,) for line in lines)])
+    write_lines([((head, "bold"),)])
+    for line in lines:
+        click.echo(line)
 
 
 def _table_cell(column: str, value: object) -> str:

@@ -282,11 +282,13 @@ class _Work:
     stop: Stop
     streams: set[int]
     total: int = 0
+    _span: tuple[int, int] = (0, -1)
     _rejected_before: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.total = self.left()
-        self._rejected_before = replay.rejections(self.store, self.streams)
+        self._span = replay.unsent_span(self.store, self.streams)
+        self._rejected_before = self._rejected()
 
     def left(self) -> int:
         return self.store.unsent(self.streams)
@@ -298,7 +300,10 @@ class _Work:
         """
         How many of it were refused meanwhile, by reason.
         """
-        return replay.rejections(self.store, self.streams) - self._rejected_before
+        return self._rejected() - self._rejected_before
+
+    def _rejected(self) -> Counter[str]:
+        return replay.rejections(self.store, self.streams, self._span)
 
 
 def _check_target(group: str | None, stream: str | None) -> None:

@@ -33,6 +33,7 @@ __all__ = [
     "requeue",
     "survey",
     "targets",
+    "unsent_span",
 ]
 
 SLICE_BLOCKS = 64
@@ -142,16 +143,36 @@ def request_s(store: Store) -> float | None:
         return average
 
 
-def rejections(store: Store, streams: Iterable[int]) -> Counter[str]:
+def unsent_span(store: Store, streams: Iterable[int]) -> tuple[int, int]:
     """
-    How many events of these stream ids are kept as rejected, by reason.
+    The first and the last id of what waits or is on its way in these stream ids; (0, -1) for
+    nothing.
+    """
+    with store.reading() as db:
+        first, last = select(
+            db,
+            "SELECT coalesce(min(first_id), 0), coalesce(max(last_id), -1) FROM"
+            " (SELECT stream_id, first_id, last_id FROM queue UNION ALL"
+            "  SELECT stream_id, first_id, last_id FROM run JOIN batch ON batch.id = batch_id"
+            "  WHERE batch.state = 'sending')"
+            " WHERE stream_id IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(streams)),),
+        )[0]
+    return first, last
+
+
+def rejections(store: Store, streams: Iterable[int], span: tuple[int, int]) -> Counter[str]:
+    """
+    How many events of these stream ids, with an id in this span, are kept as rejected, by reason.
     """
     with store.reading() as db:
         rows = select(
             db,
-            "SELECT reason, count(*) FROM rejection JOIN event ON event.id = rejection.id"
-            " WHERE stream_id IN (SELECT value FROM json_each(?)) GROUP BY reason",
-            (json.dumps(list(streams)),),
+            # CROSS: there are few rejections, and SQLite would begin with the events
+            "SELECT reason, count(*) FROM rejection CROSS JOIN event ON event.id = rejection.id"
+            " WHERE rejection.id BETWEEN ? AND ?"
+            " AND stream_id IN (SELECT value FROM json_each(?)) GROUP BY reason",
+            (*span, json.dumps(list(streams))),
         )
     return Counter(dict(rows))
 
