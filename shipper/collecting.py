@@ -93,7 +93,9 @@ class Chooser:
         """
         folder = self.containers_dir / container.id
         log = folder / f"{container.id}-json.log"
-        return os.access(log, os.R_OK) if log.exists() else os.access(folder, os.R_OK | os.X_OK)
+        if os.access(log, os.F_OK):
+            return os.access(log, os.R_OK)
+        return os.access(folder, os.R_OK | os.X_OK)
 
 
 def _why_not(container: Container, route: Route) -> str | None:
