@@ -25,6 +25,7 @@ __all__ = [
     "Moment",
     "Name",
     "Size",
+    "Text",
     "containers_dir_option",
     "db_option",
     "default_db",
@@ -207,7 +208,21 @@ class Address(click.ParamType[tuple[str, int]]):
         return found["inner"] or found["host"] or LOOPBACK, port
 
 
-class Name(click.ParamType[str]):
+class Text(click.ParamType[str]):
+    """
+    What SQLite, which has UTF-8 alone, can be asked for.
+    """
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        if not text.isascii() and text != text.encode(errors="replace").decode():
+            self.fail(f"{text!r} is not UTF-8 text", param, ctx)
+        return text
+
+
+class Name(Text):
     """
     The name of a group or stream. An empty one is most likely a variable that is not set, and
     must not stand for all of them.
@@ -216,12 +231,9 @@ class Name(click.ParamType[str]):
     name = "name"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        text = str(value)
-        if not text:
+        if value == "":
             self.fail("the name is empty", param, ctx)
-        if not text.isascii() and text != text.encode(errors="replace").decode():
-            self.fail(f"{text!r} is not UTF-8 text", param, ctx)
-        return text
+        return super().convert(value, param, ctx)
 
 
 def max_size_option(*, default: str | None, help_text: str) -> Callable[[Function], Function]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import sys
 import textwrap
@@ -144,7 +145,14 @@ def drawing() -> Iterator[Callable[[Sequence[Line]], None]]:
 
 
 def _picked(row: Row, columns: Sequence[str]) -> Row:
-    return {column: row[column] for column in columns}
+    """
+    For JSON, which has no number that is infinite.
+    """
+    values = ((column, row[column]) for column in columns)
+    return {
+        column: None if isinstance(value, float) and not math.isfinite(value) else value
+        for column, value in values
+    }
 
 
 def _write_table(rows: Iterable[Row], columns: Sequence[str]) -> None:
