@@ -27,7 +27,15 @@ from urllib.parse import quote
 from sqlite_utils import Database
 
 from spool.damage import was_spool
-from spool.errors import NewerSpool, NotASpool, SpoolDamaged, SpoolError, SpoolUnusable, TooSlow
+from spool.errors import (
+    NewerSpool,
+    NoSpool,
+    NotASpool,
+    SpoolDamaged,
+    SpoolError,
+    SpoolUnusable,
+    TooSlow,
+)
 from spool.schema import (
     APPLICATION_ID,
     BLOCK_IDS,
@@ -109,9 +117,9 @@ class Inspection:
         try:
             refuse_damaged(path)
             if not path.is_file():
-                raise SpoolUnusable(
-                    f"{path}: no spool here; `spool run` makes one, or give another path with --db"
-                )
+                raise NoSpool(path)
+            if path.stat().st_size == 0:
+                raise NoSpool(path, "no spool yet, but an empty file")
             self._claim = claim_driver(path, "sqlite3")
         except OSError as error:
             raise _unreadable(path, error.strerror) from error

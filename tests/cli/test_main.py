@@ -150,6 +150,51 @@ def test_the_spool_is_named_by_the_environment_too(history: Any) -> None:
     assert json.loads(done.stdout)["sent"] == 5
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "status",
+        "top",
+        "events",
+        "batches",
+        "query",
+        "web",
+        "run",
+        "put",
+        "replay",
+        "prune",
+        "check",
+    ],
+)
+def test_a_spool_without_a_file_name_is_wrong_usage(command: str) -> None:
+    arguments = {
+        "query": ["SELECT 1"],
+        "put": ["--group", "g", "--stream", "s"],
+        "run": ["cloudwatch://us-east-1?NOEC2"],
+    }.get(command, [])
+    for db, told in (("", "the path is empty"), (".", "is a folder"), ("/", "is a folder")):
+        done = spool(command, *arguments, "--db", db)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert told in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["status", "check", "prune", "replay", "events"])
+def test_only_what_stores_lines_makes_a_spool(tmp_path: Path, command: str) -> None:
+    db = tmp_path / "spool.db"
+    for made in (False, True):
+        if made:
+            db.touch()
+        done = spool(command, "--db", db, environment={"AWS_REGION": "us-east-1"})
+        assert done.returncode == 1
+        assert "no spool" in done.stderr
+        assert "`spool run` makes one" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+        assert db.exists() == made
+    assert db.stat().st_size == 0
+    assert not list(tmp_path.glob("*-wal"))
+
+
 def test_where_var_lib_cannot_be_written_the_spool_is_with_the_users_state(tmp_path: Path) -> None:
     done = spool("status", environment={"XDG_STATE_HOME": str(tmp_path)})
     if os.access("/var/lib/spool" if Path("/var/lib/spool").exists() else "/var/lib", os.W_OK):
