@@ -69,7 +69,7 @@ def command(
         pods_dir,
         make_chooser(parsed, source, containers_dir),
         make_namer(parsed, metadata, _region(parsed, metadata)),
-        engines=None if source == "files" else engine_containers(),
+        engines=None if source in ("files", "none") else engine_containers(),
     )
     chosen = "json" if as_json else output_format
     is_table = chosen in (None, "table")

@@ -54,6 +54,8 @@ class Chooser:
         """
         Where a container's lines come from, if anywhere.
         """
+        if self.source == "none":
+            return Choice(None, "nothing is collected with --source none")
         why_not = self._why_own(container) or _why_not(container, self.route)
         if why_not:
             return Choice(None, why_not)
