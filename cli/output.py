@@ -94,7 +94,8 @@ def write_rows(
     elif chosen == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows([row[column] for column in columns] for row in rows)
+        spell = _spelled if sys.stdout.isatty() else _as_it_is
+        writer.writerows([spell(row[column]) for column in columns] for row in rows)
     else:
         for row in rows:
             cells = {key: _cell(value) for key, value in row.items()}
@@ -192,6 +193,14 @@ def _cell(value: object) -> str:
     if isinstance(value, str):
         return printable(value)
     return str(value)
+
+
+def _spelled(value: object) -> object:
+    return printable(value) if isinstance(value, str) else value
+
+
+def _as_it_is(value: object) -> object:
+    return value
 
 
 def printable(text: str) -> str:
