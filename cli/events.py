@@ -17,6 +17,7 @@ import click
 from cli.options import (
     MAX_ROWS,
     Choice,
+    Text,
     db_option,
     event_options,
     format_option,
@@ -51,7 +52,7 @@ FOLLOW_S = 0.5
 AROUND = 10
 
 
-class Pattern(click.ParamType[str]):
+class Pattern(Text):
     """
     A regular expression.
     """
@@ -59,11 +60,12 @@ class Pattern(click.ParamType[str]):
     name = "pattern"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = super().convert(value, param, ctx)
         try:
-            re.compile(value)
+            re.compile(text)
         except re.error as error:
-            self.fail(f"{value!r} is no regular expression: {error}", param, ctx)
-        return str(value)
+            self.fail(f"{text!r} is no regular expression: {error}", param, ctx)
+        return text
 
 
 @click.command(name="events")

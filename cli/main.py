@@ -124,10 +124,21 @@ def main() -> None:
     """
     Run the command line of this process and end it.
     """
+    _open_closed_streams()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # not every terminal has every letter
     gc.set_threshold(GC_OBJECTS)
     sys.exit(_run(sys.argv[1:]))
+
+
+def _open_closed_streams() -> None:
+    """
+    What a shell has closed with `>&-` takes all and keeps nothing, but for stdin, which is none.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_WRONLY)  # cannot be read, which is what is to be told
+            setattr(sys, name, os.fdopen(null, mode))
 
 
 def _run(arguments: list[str]) -> int:
@@ -165,18 +176,27 @@ def _tell(error: click.ClickException) -> int:
             click.echo(error.format_message())
             return USAGE
         hint = f" (see `{command} --help`)"
-    click.echo(f"{command}: {' '.join(error.format_message().split())}{hint}", err=True)
+    _say(f"{command}: {' '.join(error.format_message().split())}{hint}")
     return error.exit_code
+
+
+def _say(text: str) -> None:
+    """
+    One line, which may quote what steers a terminal, or ends a line.
+    """
+    from cli.output import printable  # noqa: PLC0415 - an error is no time to save, a start is
+
+    click.echo(printable(text), err=True)
 
 
 def _tell_known(error: Exception) -> int:
     """
     Errors that the packages name themselves; anything else is a bug, and goes on with its trace.
     """
-    from spool.errors import HINT, SpoolError  # noqa: PLC0415 - an error is no time to save, a start is
+    from spool.errors import HINT, SpoolError  # noqa: PLC0415 - as above
 
     if isinstance(error, SpoolError):
-        click.echo(f"spool: {error}", err=True)
+        _say(f"spool: {error}")
         return FAILED
     shipper_errors = sys.modules.get("shipper.errors")
     apsw = sys.modules.get("apsw")
@@ -184,14 +204,14 @@ def _tell_known(error: Exception) -> int:
         from spool.damage import is_damage  # noqa: PLC0415 - as above
 
         told = f"is damaged: {error}; {HINT}" if is_damage(error) else f"cannot be written: {error}"
-        click.echo(f"spool: the spool {told}", err=True)
+        _say(f"spool: the spool {told}")
         return FAILED
     if shipper_errors and isinstance(error, shipper_errors.ShipperError):
-        click.echo(f"spool: {error}", err=True)
+        _say(f"spool: {error}")
         return USAGE if isinstance(error, shipper_errors.RouteError) else FAILED
     if isinstance(error, OSError) and error.strerror:  # stdout is a full disk, say
         _write_no_more()
         where = f"{error.filename}: " if error.filename else ""
-        click.echo(f"spool: {where}{error.strerror}", err=True)
+        _say(f"spool: {where}{error.strerror}")
         return FAILED
     raise error

@@ -64,7 +64,8 @@ def command(
     """
     parsed = parse_route(route, os.environ)
     metadata = Metadata(os.environ, use_ec2=parsed.use_ec2)
-    engines = None if source == "files" else engine_containers()
+    asks_engine = source in ("auto", "api")
+    engines = engine_containers() if asks_engine else None
     entries = roster(
         containers_dir,
         pods_dir,
@@ -74,7 +75,7 @@ def command(
     )
     if not entries:
         places = [_told(containers_dir), _told(pods_dir)]
-        if source != "files":
+        if asks_engine:
             knows = "no Docker Engine answers" if engines is None else "the Docker Engine has none"
             places.append(knows)
         click.echo(

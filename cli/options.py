@@ -26,6 +26,7 @@ __all__ = [
     "Moment",
     "Name",
     "Size",
+    "Text",
     "containers_dir_option",
     "db_option",
     "default_db",
@@ -68,6 +69,30 @@ PATH = click.Path(path_type=Path, readable=False)
 """click would refuse what cannot be read, and not say what to do; and the engine may do instead."""
 
 
+class SpoolPath(click.Path):
+    """
+    Where the spool is, or will be. An empty path is most likely a variable that is not set.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, readable=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not os.fspath(value):
+            self.fail("the path is empty", param, ctx)
+        if not _is_utf_8(str(value)):
+            self.fail(
+                f"{str(value)!r} is not UTF-8 text, and SQLite opens no such file", param, ctx
+            )
+        if not Path(value).name:
+            self.fail(f"{value}: is a folder; give the path of a file", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def _is_utf_8(text: str) -> bool:
+    return text.isascii() or text == text.encode(errors="replace").decode()
+
+
 def default_db() -> Path:
     """
     /var/lib/spool/spool.db where that can be written, else below $XDG_STATE_HOME.
@@ -82,7 +107,7 @@ def default_db() -> Path:
 db_option = click.option(
     "--db",
     envvar="SPOOL_DB",
-    type=PATH,
+    type=SpoolPath(),
     default=default_db,
     show_default="/var/lib/spool/spool.db",
     help="The spool: one SQLite file. [env: SPOOL_DB]",
@@ -208,7 +233,21 @@ class Address(click.ParamType[tuple[str, int]]):
         return found["inner"] or found["host"] or LOOPBACK, port
 
 
-class Name(click.ParamType[str]):
+class Text(click.ParamType[str]):
+    """
+    What SQLite, which has UTF-8 alone, can be asked for.
+    """
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        text = str(value)
+        if not _is_utf_8(text):
+            self.fail(f"{text!r} is not UTF-8 text", param, ctx)
+        return text
+
+
+class Name(Text):
     """
     The name of a group or stream. An empty one is most likely a variable that is not set, and
     must not stand for all of them.
@@ -217,12 +256,9 @@ class Name(click.ParamType[str]):
     name = "name"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        text = str(value)
-        if not text:
+        if value == "":
             self.fail("the name is empty", param, ctx)
-        if not text.isascii() and text != text.encode(errors="replace").decode():
-            self.fail(f"{text!r} is not UTF-8 text", param, ctx)
-        return text
+        return super().convert(value, param, ctx)
 
 
 def max_size_option(*, default: str | None, help_text: str) -> Callable[[Function], Function]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import shutil
 import sys
@@ -104,7 +105,8 @@ def write_rows(
     elif chosen == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows([row[column] for column in columns] for row in rows)
+        spell = _spelled if sys.stdout.isatty() else _as_it_is
+        writer.writerows([spell(row[column]) for column in columns] for row in rows)
     else:
         shown = _terminal_cell if sys.stdout.isatty() else _line_cell
         for row in rows:
@@ -156,7 +158,14 @@ def drawing() -> Iterator[Callable[[Sequence[Line]], None]]:
 
 
 def _picked(row: Row, columns: Sequence[str]) -> Row:
-    return {column: row[column] for column in columns}
+    """
+    For JSON, which has no number that is infinite.
+    """
+    values = ((column, row[column]) for column in columns)
+    return {
+        column: None if isinstance(value, float) and not math.isfinite(value) else value
+        for column, value in values
+    }
 
 
 def _write_table(rows: Iterable[Row], shape: Shape) -> None:
@@ -204,6 +213,14 @@ def _cell(value: object) -> str:
     if isinstance(value, str):
         return printable(value)
     return str(value)
+
+
+def _spelled(value: object) -> object:
+    return printable(value) if isinstance(value, str) else value
+
+
+def _as_it_is(value: object) -> object:
+    return value
 
 
 def printable(text: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from cli.options import db_option, format_option
+from cli.options import Text, db_option, format_option
 from cli.output import write_rows
 from spool.inspection import Inspection
 
@@ -19,7 +19,7 @@ __all__ = ["command"]
 @click.command(name="query")
 @db_option
 @format_option()
-@click.argument("sql")
+@click.argument("sql", type=Text(), metavar="SQL")
 def command(*, db: Path, output_format: str | None, sql: str) -> None:
     """
     Run a reading SQL statement; the stable views are `events` and `batches`.

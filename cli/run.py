@@ -29,6 +29,7 @@ from shipper.cloudwatch import GROUP_CLASSES, RETENTION_DAYS
 from shipper.ec2 import Metadata, find_region
 from shipper.route import parse_delay_s, parse_route
 from shipper.service import configured_region
+from shipper.sources.files import is_missing
 from shipper.sources.multiline import rule_from
 from spool.budget import WhenFull
 
@@ -190,7 +191,7 @@ def command(
         raise WrongUsage("--max-event is between 1KiB and 1MiB, which is what CloudWatch takes")
     metadata = Metadata(os.environ, use_ec2=parsed.use_ec2)
     region = find_region(parsed, metadata, environ=os.environ, configured=configured_region)
-    if source == "files" and once and not (containers_dir.exists() or pods_dir.exists()):
+    if source == "files" and once and is_missing(containers_dir) and is_missing(pods_dir):
         raise WrongUsage(
             f"{containers_dir}, {pods_dir}: no such folders; give Docker's with --containers-dir,"
             " or that of pods with --pods-dir"

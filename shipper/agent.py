@@ -26,10 +26,12 @@ from shipper.capture import Source, capture
 from shipper.cloudwatch import CloudWatch
 from shipper.collecting import Chooser
 from shipper.errors import ShipperError
+from shipper.folders import Folders
 from shipper.health import Health, noting_deaths
 from shipper.naming import Namer
 from shipper.pulse import Pulse
 from shipper.sources.docker_logs import JsonFileSource
+from shipper.sources.file_source import FileSource
 from shipper.sources.intake import Intake
 from shipper.sources.multiline import MultilineRule
 from shipper.sources.pod_logs import PodLogSource
@@ -47,6 +49,7 @@ from spool.store import Store
 from spool.vitals import Vitals
 
 if TYPE_CHECKING:
+    from shipper.sources.engine_source import EngineSource
     from shipper.telemetry import Telemetry
 
 __all__ = ["Settings", "run"]
@@ -184,7 +187,7 @@ class _Agent:
         self.damage: str | None = None
         self.was_told_to_stop = False
         store.on_damage = self._end_damaged
-        self._sources = _make_sources(settings, store)
+        self._sources, self._folders = _make_sources(settings, store)
         self._failed = False
         self._is_collected = False
         stop.wakes(store.hurry)
@@ -243,6 +246,8 @@ class _Agent:
             return False
         if self._failed:
             raise ShipperError("collecting failed; see the log")
+        if self._is_collected and (reason := self._folders.why_not()):
+            raise ShipperError(reason)
         return delivered or (self._is_collected and self._store.unsent() == 0)
 
     def _end_damaged(self, reason: str) -> None:
@@ -259,7 +264,8 @@ class _Agent:
         """
         What is the matter now, by name.
         """
-        notes = {"trouble": self._trouble.reason, **self._budget.notes, **self._uploader.notes}
+        notes = {"trouble": self._trouble.reason, "folders": self._folders.reason}
+        notes |= {**self._budget.notes, **self._uploader.notes}
         del notes["max_size"]
         return notes
 
@@ -316,7 +322,7 @@ class _Agent:
             self._stop.event,
             keep_ms=self._settings.keep_ms,
             trouble=self._trouble,
-            notes=self._uploader.notes,
+            notes=lambda: {**self._uploader.notes, "folders": self._folders.look()},
         )
 
 
@@ -327,9 +333,10 @@ def _listen(address: tuple[str, int]) -> Telemetry:
     return Telemetry(address)
 
 
-def _make_sources(settings: Settings, store: Store) -> list[Source]:
+def _make_sources(settings: Settings, store: Store) -> tuple[list[Source], Folders]:
     """
-    The sources that `--source` names; each takes the containers that the rules give it.
+    The sources that `--source` names, each takes the containers that the rules give it; and whether
+    they can see what they are to collect.
     """
     intake = Intake(
         store,
@@ -341,16 +348,15 @@ def _make_sources(settings: Settings, store: Store) -> list[Source]:
         backlog=settings.chooser.route.backlog,
         tail=settings.chooser.route.tail,
     )
-    sources: list[Source] = []
+    files: list[FileSource] = []
     if settings.source in ("files", "auto"):
-        sources.append(JsonFileSource(settings.containers_dir, intake))
-        sources.append(PodLogSource(settings.pods_dir, intake))
-    if settings.source in ("api", "auto"):
-        sources.append(_make_engine_source(intake))
-    return sources
+        files.append(JsonFileSource(settings.containers_dir, intake))
+        files.append(PodLogSource(settings.pods_dir, intake))
+    engine = _make_engine_source(intake) if settings.source in ("api", "auto") else None
+    return [*files, *([engine] if engine else [])], Folders(files, engine)
 
 
-def _make_engine_source(intake: Intake) -> Source:
+def _make_engine_source(intake: Intake) -> EngineSource:
     # Docker's client takes memory and time that reading files does not need
     from shipper.sources.engine_source import EngineSource  # noqa: PLC0415
 

@@ -54,6 +54,8 @@ class Chooser:
         """
         Where a container's lines come from, if anywhere.
         """
+        if self.source == "none":
+            return Choice(None, "nothing is collected with --source none")
         why_not = self._why_own(container) or _why_not(container, self.route)
         if why_not:
             return Choice(None, why_not)
@@ -93,7 +95,9 @@ class Chooser:
         """
         folder = self.containers_dir / container.id
         log = folder / f"{container.id}-json.log"
-        return os.access(log, os.R_OK) if log.exists() else os.access(folder, os.R_OK | os.X_OK)
+        if os.access(log, os.F_OK):
+            return os.access(log, os.R_OK)
+        return os.access(folder, os.R_OK | os.X_OK)
 
 
 def _why_not(container: Container, route: Route) -> str | None:

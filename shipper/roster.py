@@ -7,6 +7,7 @@ Goes out: one entry a container. Nothing is stored, sent or read of any log.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,7 @@ def roster(
     `engines` are the engine's own containers; None where no engine answers.
     """
     known = {path.name: read_container(path) for path in _folders(folder)}
-    on_disk = {key for key in known if (folder / key / f"{key}-json.log").exists()}
+    on_disk = {key for key in known if os.access(folder / key / f"{key}-json.log", os.F_OK)}
     for container in pod_containers(pods_dir):
         known[container.id] = container
         on_disk.add(container.id)

@@ -9,6 +9,7 @@ tried again.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import apsw
 
@@ -35,11 +36,11 @@ def keep_up(
     *,
     keep_ms: int,
     trouble: Trouble,
-    notes: Notes,
+    notes: Callable[[], Notes],
 ) -> None:
     """
-    Look after the spool until `stop` is set; sent events stay for `keep_ms`. What is in `notes`,
-    which may change, is put on record with what the budget tells.
+    Look after the spool until `stop` is set; sent events stay for `keep_ms`. What `notes`
+    gives is put on record with what the budget tells.
     """
     told: Notes = {}
     due = Every(PRUNE_EVERY_S)
@@ -48,7 +49,7 @@ def keep_up(
         must_prune |= due.is_due()
         try:
             budget.watch_log()
-            told = _tell(store, {**budget.notes, **notes}, told)
+            told = _tell(store, {**budget.notes, **notes()}, told)
             if must_prune:
                 prune(store, sent_before_ms=now_ms() - keep_ms)
                 shrink(store)

@@ -3,6 +3,7 @@ What can be wrong with a spool.
 
 SpoolError
 ├── SpoolUnusable      the file cannot be opened, made or written
+│   ├── NoSpool        there is none yet
 │   ├── NotASpool      it holds something else
 │   ├── NewerSpool     a newer version of this program wrote it
 │   └── SpoolDamaged   it is ours, and cannot be read as a whole
@@ -18,6 +19,7 @@ from __future__ import annotations
 __all__ = [
     "HINT",
     "NewerSpool",
+    "NoSpool",
     "NotASpool",
     "SpoolDamaged",
     "SpoolError",
@@ -44,6 +46,15 @@ class SpoolUnusable(SpoolError):
     """
     The file cannot be opened, made or written.
     """
+
+
+class NoSpool(SpoolUnusable):
+    """
+    There is no spool yet, and who asked makes none.
+    """
+
+    def __init__(self, path: object, what: str = "no spool here") -> None:
+        super().__init__(f"{path}: {what}; `spool run` makes one, or give another path with --db")
 
 
 class NotASpool(SpoolUnusable):

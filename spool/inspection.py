@@ -9,11 +9,12 @@ takes the rows stands still, as a pager does: the agent's write-ahead log would 
 from __future__ import annotations
 
 import marshal
+import math
 import re
 import sqlite3
 import tempfile
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -26,7 +27,15 @@ from urllib.parse import quote
 from sqlite_utils import Database
 
 from spool.damage import was_spool
-from spool.errors import NewerSpool, NotASpool, SpoolDamaged, SpoolError, SpoolUnusable, TooSlow
+from spool.errors import (
+    NewerSpool,
+    NoSpool,
+    NotASpool,
+    SpoolDamaged,
+    SpoolError,
+    SpoolUnusable,
+    TooSlow,
+)
 from spool.place import who_may
 from spool.schema import (
     APPLICATION_ID,
@@ -43,6 +52,9 @@ __all__ = ["Inspection", "Row", "open_for_strangers"]
 
 Row = dict[str, Any]
 
+Answer = str | int | None
+"""Of a function for SQL."""
+
 PAGE_ROWS = 1_000
 PAGE_CHARACTERS = 1_000_000
 """Of events and batches so many rows are read at a time, or so much text and a row."""
@@ -52,6 +64,8 @@ RANGE_IDS = 64 * BLOCK_IDS
 
 QUERY_BYTES = 8 * 1024 * 1024
 """A larger result of a query goes through a temporary file."""
+
+FAILED_CALL = "user-defined function raised exception"
 
 CARRIED = f"""
 id IN (SELECT batch_id FROM run WHERE last_id >= :event_id
@@ -64,6 +78,9 @@ HEAP_BYTES = 256 * 1024 * 1024
 
 LOOK_INSTRUCTIONS = 1_000
 """Of SQLite's machine, between two looks at the clock: about 0.1 ms."""
+
+PAUSE_INSTRUCTIONS = 20_000
+"""Between two moments, without a limit, at which a signal may end a statement."""
 
 STREAMS = """
 SELECT stream.log_group AS "group", stream.log_stream AS stream,
@@ -96,12 +113,14 @@ class Inspection:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._deadline_s = math.inf
+        self._failure: str | None = None  # of a function of ours that SQLite has called
         try:
             refuse_damaged(path)
             if not path.is_file():
-                raise SpoolUnusable(
-                    f"{path}: no spool here; `spool run` makes one, or give another path with --db"
-                )
+                raise NoSpool(path)
+            if path.stat().st_size == 0:
+                raise NoSpool(path, "no spool yet, but an empty file")
             self._claim = claim_driver(path, "sqlite3")
         except OSError as error:
             raise _unreadable(path, error.strerror) from error
@@ -114,8 +133,9 @@ class Inspection:
                 self._check_version()
             except (sqlite3.Error, NotASpool) as error:
                 raise self._unusable(error) from error
-            self._connection.create_function("iso", 1, _iso, deterministic=True)
-            self._connection.create_function("regexp", 2, _matches, deterministic=True)
+            self._create_function("iso", 1, _iso)
+            self._create_function("regexp", 2, _matches)
+            self._connection.set_progress_handler(_go_on, PAUSE_INSTRUCTIONS)
             undo.pop_all()
 
     def close(self) -> None:
@@ -140,7 +160,8 @@ class Inspection:
         """
         The rows of any reading statement, all of them read before the first is given out.
 
-        Raises `SpoolError` with SQLite's own words where the statement is wrong.
+        Raises `SpoolError` with SQLite's own words where the statement is wrong, and
+        KeyboardInterrupt also while SQLite works on it.
         """
         with tempfile.SpooledTemporaryFile(QUERY_BYTES) as file:
             count = 0
@@ -152,14 +173,38 @@ class Inspection:
                 yield marshal.load(file)  # noqa: S302 - what was written above
 
     def _rows(self, sql: str, values: dict[str, Any] | list[Any]) -> Generator[Row, None, None]:
+        self._failure = None
         try:
             yield from self._database.query(sql, values)
-        except (sqlite3.Error, ValueError) as error:
+        except sqlite3.Error as error:
             if _is_damage(error):
                 raise SpoolDamaged(self.path, "it cannot be read as a whole") from error
-            if str(error) == "interrupted":
+            if str(error) == "interrupted" and self._is_late():
                 raise TooSlow(f"{self.path}: that would take too long; ask for less") from error
-            raise SpoolError(f"{self.path}: {str(error).splitlines()[0]}") from error
+            if str(error) == "interrupted" or (str(error) == FAILED_CALL and not self._failure):
+                raise KeyboardInterrupt from error  # it came while SQLite called one of ours
+            reason = self._failure if str(error) == FAILED_CALL else error
+            raise SpoolError(f"{self.path}: {str(reason).splitlines()[0]}") from error
+        except UnicodeError as error:
+            raise SpoolError(f"{self.path}: the statement is not UTF-8 text") from error
+        except ValueError as error:  # sqlite_utils runs none that gives no rows
+            raise SpoolError(
+                f"{self.path}: only a statement that reads and gives rows, as SELECT does, is run"
+            ) from error
+
+    def _create_function(self, name: str, count: int, function: Callable[..., Answer]) -> None:
+        """
+        One for SQL. SQLite does not say why it failed; a KeyboardInterrupt is no failure.
+        """
+
+        def call(*values: object) -> Answer:
+            try:
+                return function(*values)
+            except Exception as error:
+                self._failure = f"{name}: {error}"
+                raise
+
+        self._connection.create_function(name, count, call, deterministic=True)
 
     def _pages(
         self,
@@ -229,14 +274,16 @@ class Inspection:
         """
         A block whose queries all together take no longer; they raise `TooSlow` then.
         """
-        deadline_s = time.monotonic() + limit_s
-        self._connection.set_progress_handler(
-            lambda: time.monotonic() > deadline_s, LOOK_INSTRUCTIONS
-        )
+        self._deadline_s = time.monotonic() + limit_s
+        self._connection.set_progress_handler(self._is_late, LOOK_INSTRUCTIONS)
         try:
             yield
         finally:
-            self._connection.set_progress_handler(None, 0)
+            self._deadline_s = math.inf
+            self._connection.set_progress_handler(_go_on, PAUSE_INSTRUCTIONS)
+
+    def _is_late(self) -> bool:
+        return time.monotonic() > self._deadline_s
 
     def streams(self) -> list[Row]:
         """
@@ -367,6 +414,13 @@ class Inspection:
             is_ours = was_spool(self.path)
             return SpoolDamaged(self.path, "header") if is_ours else NotASpool(self.path)
         return _unreadable(self.path, error)
+
+
+def _go_on() -> int:
+    """
+    For SQLite to call now and then: only in Python code does Python act on a signal.
+    """
+    return 0
 
 
 def _is_damage(error: Exception) -> bool:

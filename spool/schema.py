@@ -27,7 +27,7 @@ from typing import Any, Literal
 
 import apsw
 
-from spool.errors import NewerSpool, NotASpool, SpoolDamaged, SpoolUnusable, TwoDrivers
+from spool.errors import NewerSpool, NoSpool, NotASpool, SpoolDamaged, SpoolUnusable, TwoDrivers
 from spool.patience import WAIT_S, Patience
 from spool.place import make_folder, open_file, who_may
 
@@ -290,11 +290,10 @@ def prepare_place(path: Path, *, create: bool) -> None:
         if create and not path.exists():
             make_folder(path.parent)
             os.close(open_file(path))
-        path.stat()
+        if path.stat().st_size == 0 and not create:
+            raise NoSpool(path, "no spool yet, but an empty file")
     except FileNotFoundError as error:
-        raise SpoolUnusable(
-            f"{path}: no spool here; `spool run` makes one, or give another path with --db"
-        ) from error
+        raise NoSpool(path) from error
     except OSError as error:
         raise _unwritable(path, error.strerror) from error
     if not (os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK)):

@@ -114,7 +114,10 @@ class Bell(FileSystemEventHandler):
         """
         Whether there is anything to watch.
         """
-        return self._folder.is_dir()
+        try:
+            return self._folder.is_dir()
+        except OSError:  # the way to it is barred
+            return False
 
     def wait(self, timeout_s: float) -> None:
         """

@@ -14,6 +14,7 @@ from typing import BinaryIO, cast
 
 from shipper.containers import Container, read_container
 from shipper.sources.file_source import FileSource, Log
+from shipper.sources.files import is_missing
 from shipper.sources.intake import Intake
 from shipper.sources.lines import Joiner
 
@@ -24,6 +25,8 @@ class JsonFileSource(FileSource):
     """
     Every container under Docker's folder that has a json-file log, or may get one.
     """
+
+    option = "--containers-dir"
 
     def logs(self) -> list[Log]:
         """
@@ -91,4 +94,4 @@ class DockerLog:
         """
         Whether Docker has removed the container, folder and all.
         """
-        return not self._folder.exists() and self._folder.parent.exists()
+        return is_missing(self._folder) and not is_missing(self._folder.parent)

@@ -65,6 +65,7 @@ class EngineSource:
         self._tail = tail
         self._joiner = joiner
         self._outbox: Outbox | None = None
+        self._watch: Watch | None = None
         self._begun = ""
 
     def readings(self, stop: threading.Event, *, once: bool = False) -> Iterator[Reading]:
@@ -73,7 +74,7 @@ class EngineSource:
         """
         outbox = self._outbox = Outbox()
         self._begun = self._first_begun()
-        watch = Watch(self._world(outbox, follows=not once), on_idle=outbox.wake)
+        watch = self._watch = Watch(self._world(outbox, follows=not once), on_idle=outbox.wake)
         watch.start()
         try:
             while not stop.is_set():
@@ -90,6 +91,13 @@ class EngineSource:
         finally:
             outbox.close()
             watch.close()
+
+    @property
+    def answers(self) -> bool | None:
+        """
+        Whether the engine did when it was last asked; None before.
+        """
+        return self._watch.answers if self._watch else None
 
     def wake(self) -> None:
         """

@@ -59,7 +59,8 @@ class Watch:
         self._listed: dict[str, tuple[str, ...]] = {}
         self._was_listed = False
         self._is_closed = threading.Event()
-        self._is_away = False
+        self.answers: bool | None = None
+        """Whether the engine did when it was last asked; None before."""
         self._troubled: set[str] = set()
         self._threads = [
             threading.Thread(target=self._watch, name="engine-watch", daemon=True),
@@ -129,9 +130,9 @@ class Watch:
         try:
             self._list()
             backoff.reset()
-            if self._is_away:
+            if self.answers is False:
                 log.info("the engine answers again")
-                self._is_away = False
+            self.answers = True
             if events:
                 self._listen(events)
         finally:
@@ -209,10 +210,10 @@ class Watch:
         self._turns.ring(container_id)
 
     def _say_away(self, error: EngineUnavailable) -> None:
-        if not self._is_away and not self._is_closed.is_set():
+        if self.answers is not False and not self._is_closed.is_set():
             where = without_secrets(self._world.engine.base_url)
             log.warning("no engine at %s: %s", where, without_secrets(str(error)))
-        self._is_away = True
+        self.answers = False
 
     # --- the reading threads ----------------------------------------------------------------
 

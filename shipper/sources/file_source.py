@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Hashable, Iterable, Iterator
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from msgspec import json
 
@@ -86,11 +86,15 @@ class FileSource(ABC):
     Every log under `folder` that `intake` takes from files.
     """
 
+    option: ClassVar[str]
+    """Of the command line, which names the folder."""
+
     def __init__(self, folder: Path, intake: Intake) -> None:
         self.folder = folder
+        self.unlisted: OSError | None = None
+        """Why the folder could not be listed when it was last tried."""
         self._intake = intake
         self._is_first_scan = True
-        self._unlisted: int | None = None  # why the folder cannot be, as it was told
         self._scan_until_s = 0.0
         self._logs: dict[str, _Followed] = {}
         self._bell = Bell(folder, on_open=self._hold_newer)
@@ -161,11 +165,11 @@ class FileSource(ABC):
         try:
             new = [one for one in self.logs() if str(one.live) not in self._logs]
         except OSError as error:
-            if error.errno != self._unlisted:
+            if self.unlisted is None or error.errno != self.unlisted.errno:
                 log.debug("cannot list %s: %s", self.folder, error.strerror)
-            self._unlisted = error.errno
+            self.unlisted = error
             return
-        self._unlisted = None
+        self.unlisted = None
         for followed in list(self._logs.values()):
             followed.refresh()
         if new:

@@ -9,6 +9,7 @@ compression makes new files; the open descriptor outlives rename and removal.
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import BinaryIO, Protocol, cast
 
 from shipper.sources.log_file import LogFile, is_gz
 
-__all__ = ["ContainerFiles", "Place", "Shelf"]
+__all__ = ["ContainerFiles", "Place", "Shelf", "is_missing"]
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,17 @@ class Shelf(Protocol):
         """
         Whether the log was removed, and no more of it will come.
         """
+
+
+def is_missing(path: Path) -> bool:
+    """
+    Whether it is known that there is no such file or folder: one that is out of reach may be there.
+    """
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ENOENT
+    return False
 
 
 class ContainerFiles:

@@ -24,6 +24,7 @@ from shipper.containers import Container
 from shipper.pods import ContainerFolder, container_folders, run_of
 from shipper.sources.cri import CriJoiner
 from shipper.sources.file_source import FileSource, Log
+from shipper.sources.files import is_missing
 from shipper.sources.intake import Intake
 from shipper.sources.lines import Joiner
 
@@ -34,6 +35,8 @@ class PodLogSource(FileSource):
     """
     Every container of every pod of this node.
     """
+
+    option = "--pods-dir"
 
     def logs(self) -> list[Log]:
         """
@@ -102,10 +105,10 @@ class PodLog:
         """
         Whether the kubelet has removed the files: with the pod, or as later runs have theirs.
         """
-        return not self.live.exists() and not self.paths() and self._pods_dir.is_dir()
+        return is_missing(self.live) and not self.paths() and not is_missing(self._pods_dir)
 
     def _is_over(self) -> bool:
-        return self.live.with_name(f"{self._run + 1}.log").exists()
+        return os.access(self.live.with_name(f"{self._run + 1}.log"), os.F_OK)
 
 
 def _open_below(root: Path, below: Path, flags: int) -> int:

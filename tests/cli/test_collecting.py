@@ -238,6 +238,18 @@ def test_names_tells_what_would_happen_and_why(containers: Path, web: LogWriter)
     assert "LOGSPOUT_GROUP" in entries[broken.name]["error"]
 
 
+def test_names_says_that_nothing_is_collected_where_there_is_no_source(
+    containers: Path, web: LogWriter
+) -> None:
+    done = spool(
+        *("names", "cloudwatch://us-east-1?NOEC2", "--source", "none", "--json"),
+        *("--containers-dir", containers),
+    )
+    (entry,) = json.loads(done.stdout)
+    assert (entry["name"], entry["collected"], entry["source"]) == ("web", False, None)
+    assert entry["reason"] == "nothing is collected with --source none"
+
+
 def test_names_never_shows_an_environment(containers: Path, web: LogWriter) -> None:
     configure(web, Env=["PASSWORD=hunter2", "LOGSPOUT_GROUP={{.Env.PASSWORD.x}}"])
     for output_format in ("json", "table", "text", "csv"):

@@ -196,6 +196,17 @@ def test_a_table_tells_why_an_event_was_rejected(history: Any) -> None:
     assert "reason" not in plain(on_a_terminal("events", "--db", history.db, "--state", "sent"))
 
 
+def test_csv_is_as_it_was_written_but_on_a_terminal(history: Any) -> None:
+    sql = "SELECT log_stream, message FROM events WHERE log_stream = 'late'"
+    for command in (("events", "--stream", "late"), ("query", sql)):
+        arguments = (*command, "--db", str(history.db), "--format", "csv")
+        piped = csv.DictReader(io.StringIO(spool(*arguments).stdout, newline=""))
+        assert [row["message"] for row in piped] == [*history.late]
+        shown = on_a_terminal(*arguments)
+        assert shown.replace("\r\n", "").isprintable()
+        assert r"\x1b[2J\x07hostile \x9b31m\x0d\x0asecond line \x7f" in shown
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

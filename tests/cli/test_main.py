@@ -146,9 +146,108 @@ def test_an_output_that_is_full_is_told_in_one_line(history: Any) -> None:
         assert done.stderr == b"spool: No space left on device\n"
 
 
+@pytest.mark.parametrize("output_format", ["text", "table", "json", "csv"])
+def test_a_closed_stdout_is_a_reader_that_has_seen_enough(history: Any, output_format: str) -> None:
+    for command in (["status"], ["events"], ["query", "SELECT 1"]):
+        arguments = [*SPOOL, *command, "--db", str(history.db), "--format", output_format]
+        done = subprocess.run(
+            ["/bin/sh", "-c", '"$@" >&-', "sh", *arguments],
+            env=clean_environment(),
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_closed_stdin_or_stderr_is_no_bug(history: Any, tmp_path: Path) -> None:
+    put = ["put", "--db", str(tmp_path / "spool.db"), "--group", "g", "--stream", "s"]
+    for closing, command, code, told in (
+        ("<&-", put, 1, "spool: -: cannot be read: Bad file descriptor\n"),
+        ("2>&-", ["status", "--db", f"{history.db}.none"], 1, ""),
+    ):
+        done = subprocess.run(
+            ["/bin/sh", "-c", f'"$@" {closing}', "sh", *SPOOL, *command],
+            env=clean_environment(),
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (code, told)
+
+
+def test_no_error_steers_the_terminal_or_takes_more_than_a_line(tmp_path: Path) -> None:
+    odd = "\x1b[31m\x9b31m\nx\u202e"
+    for arguments in (
+        ["status", "--db", tmp_path / odd],
+        ["check", "--db", tmp_path / odd],
+        ["put", "--group", "g", "--stream", "s", "--db", tmp_path / "spool.db", odd],
+        [odd],
+        [f"--{odd}"],
+        ["query", "--db", tmp_path / "spool.db", "SELECT 1", odd],
+        ["run", f"cloudwatch://{odd}"],
+    ):
+        told = spool(*arguments).stderr
+        assert told.rstrip("\n").isprintable(), told
+        assert told.count("\n") == 1
+
+
 def test_the_spool_is_named_by_the_environment_too(history: Any) -> None:
     done = spool("status", "--json", environment={"SPOOL_DB": str(history.db)})
     assert json.loads(done.stdout)["sent"] == 5
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "status",
+        "top",
+        "events",
+        "batches",
+        "query",
+        "web",
+        "run",
+        "put",
+        "replay",
+        "prune",
+        "check",
+    ],
+)
+def test_a_spool_without_a_file_name_is_wrong_usage(command: str) -> None:
+    arguments = {
+        "query": ["SELECT 1"],
+        "put": ["--group", "g", "--stream", "s"],
+        "run": ["cloudwatch://us-east-1?NOEC2"],
+    }.get(command, [])
+    for db, told in (("", "the path is empty"), (".", "is a folder"), ("/", "is a folder")):
+        done = spool(command, *arguments, "--db", db)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert told in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_spool_whose_name_is_not_utf_8_is_wrong_usage(tmp_path: Path) -> None:
+    for command in (["put", "--group", "g", "--stream", "s"], ["status"], ["run"]):
+        done = spool(*command, "--db", os.fsdecode(bytes(tmp_path) + b"/\xff.db"))
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "is not UTF-8 text" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["status", "check", "prune", "replay", "events"])
+def test_only_what_stores_lines_makes_a_spool(tmp_path: Path, command: str) -> None:
+    db = tmp_path / "spool.db"
+    for made in (False, True):
+        if made:
+            db.touch()
+        done = spool(command, "--db", db, environment={"AWS_REGION": "us-east-1"})
+        assert done.returncode == 1
+        assert "no spool" in done.stderr
+        assert "`spool run` makes one" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+        assert db.exists() == made
+    assert db.stat().st_size == 0
+    assert not list(tmp_path.glob("*-wal"))
 
 
 def test_where_var_lib_cannot_be_written_the_spool_is_with_the_users_state(tmp_path: Path) -> None:

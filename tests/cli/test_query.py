@@ -7,11 +7,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import signal
+import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from agent import spool
+from agent import SPOOL, clean_environment, spool, wait_until
 
 STATES = "SELECT state, count(*) AS events FROM events GROUP BY state ORDER BY state"
 
@@ -100,3 +104,72 @@ def test_without_a_spool_it_says_where_it_looked(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert str(tmp_path / "none.db") in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("sql", ["", "VACUUM", "BEGIN", "ATTACH ':memory:' AS other"])
+def test_a_statement_that_gives_no_rows_is_told_so_in_plain_words(history: Any, sql: str) -> None:
+    done = spool("query", "--db", history.db, sql)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"spool: {history.db}: only a statement that reads and gives rows, as SELECT does, is run\n"
+    )
+
+
+def test_sql_that_is_not_utf_8_is_wrong_usage(history: Any) -> None:
+    done = spool("query", "--db", history.db, os.fsdecode(b"SELECT '\xff'"))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "is not UTF-8 text" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("SELECT iso('soon')", "iso: "),
+        ("SELECT 'a' REGEXP '('", "regexp: missing ), unterminated subpattern"),
+    ],
+)
+def test_what_a_function_cannot_take_is_told(history: Any, sql: str, told: str) -> None:
+    done = spool("query", "--db", history.db, sql)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"spool: {history.db}: {told}")
+
+
+@pytest.mark.parametrize("output_format", ["json", "jsonl"])
+def test_what_is_no_number_in_json_is_null(history: Any, output_format: str) -> None:
+    sql = "SELECT 1e999 AS much, -1e999 AS little, 1.5 AS some"
+    shown = spool("query", "--db", history.db, "--format", output_format, sql).stdout
+    found = json.loads(shown)
+    row = found[0] if output_format == "json" else found
+    assert row == {"much": None, "little": None, "some": 1.5}
+
+
+FOR_EVER = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
+MANY_CALLS = FOR_EVER.replace("max(i)", "max(iso(i))")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("query", FOR_EVER), ("query", MANY_CALLS), ("events", "--grep", "(a+)+$")],
+    ids=["a statement", "its functions", "a pattern"],
+)
+def test_an_interrupt_ends_at_once_what_would_take_for_ever(
+    db: Path, arguments: tuple[str, ...]
+) -> None:
+    spool("put", "--db", db, "--group", "g", "--stream", "s", stdin="a" * 60 + "b\n")
+    with subprocess.Popen(
+        [*SPOOL, *arguments, "--db", str(db)],
+        env=clean_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        wait_until(lambda: has_open(process.pid, db))
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        shown, told = process.communicate(timeout=5)
+        assert (shown, told.strip()) == (b"", b"")
+        assert process.returncode == 130
+
+
+def has_open(pid: int, path: Path) -> bool:
+    return any(one.resolve() == path for one in Path(f"/proc/{pid}/fd").iterdir())

@@ -628,6 +628,99 @@ def test_another_users_spool_is_not_called_damaged(db: Path, containers: Path) -
     )
 
 
+def powerless(*arguments: str | Path) -> list[str]:
+    """
+    `spool` as root without its powers, who may read no folder of another user.
+    """
+    if os.geteuid() or not shutil.which("setpriv"):
+        pytest.skip("only root can make another user's folders")
+    drop = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+    return [*drop, *SPOOL, *map(str, arguments)]
+
+
+def bar(folder: Path) -> None:
+    os.chown(folder, NOBODY, NOBODY)
+    folder.chmod(0o700)
+
+
+@pytest.mark.parametrize("is_parent", [False, True], ids=["itself", "the way to it"])
+def test_a_folder_that_may_not_be_read_is_told_once_and_in_status_until_it_may(
+    endpoint: Endpoint, db: Path, tmp_path: Path, *, is_parent: bool
+) -> None:
+    containers = tmp_path / "docker" / "containers"
+    LogWriter(containers, WEB, "web").write("one")
+    barred = containers.parent if is_parent else containers
+    bar(barred)
+    told = (
+        f"{containers}: cannot be read (Permission denied), so nothing is collected from there;"
+        " run as root, or as a user who may list it"
+    )
+    with subprocess.Popen(
+        powerless("run", ROUTE, "--db", db, "--containers-dir", containers),
+        env=clean_environment(endpoint.environment()),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as agent:
+        try:
+            wait_until(lambda: db.exists() and status(db)["troubles"], what="status tells")
+            assert [one["text"] for one in status(db)["troubles"]] == [told]
+            os.chown(barred, 0, 0)
+            wait_until(lambda: endpoint.messages(HOST_GROUP, "web") == ["one"])
+            wait_until(lambda: not status(db)["troubles"], what="status tells no more")
+        finally:
+            agent.terminate()
+        assert agent.stderr
+        log = agent.stderr.read()
+    assert log.count(f"warning {told}") == log.count("cannot be read") == 1
+    assert "can be read again" in log
+
+
+def test_folders_that_are_not_there_are_told_where_there_is_nothing_else(
+    endpoint: Endpoint, db: Path, tmp_path: Path
+) -> None:
+    nowhere, pods = tmp_path / "nowhere", tmp_path / "pods"
+    environment = endpoint.environment() | {
+        "SPOOL_PODS_DIR": str(pods),
+        "DOCKER_HOST": f"unix://{tmp_path}/no.sock",
+    }
+    with Agent(db, nowhere, environment, options=("--source", "auto")) as agent:
+        agent.wait_started()
+        wait_until(lambda: agent.status()["troubles"])
+        (trouble,) = agent.status()["troubles"]
+        assert trouble["text"] == (
+            f"{nowhere}, {pods}: no such folders, and no engine answers, so nothing is collected;"
+            " give Docker's with --containers-dir, or that of pods with --pods-dir"
+        )
+        pods.mkdir()
+        wait_until(lambda: not agent.status()["troubles"], what="one of them is enough")
+        assert agent.stop() == 0
+    assert agent.log.read_text().count("no such folders") == 1
+
+
+def test_once_with_a_folder_that_cannot_be_read_is_no_success(
+    endpoint: Endpoint, db: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    barred = tmp_path / "barred"
+    barred.mkdir()
+    bar(barred)
+    for folder, told in (
+        (file, "cannot be read (Not a directory)"),
+        (barred, "cannot be read (Permission denied)"),
+    ):
+        done = subprocess.run(
+            powerless("run", ROUTE, "--db", db, "--containers-dir", folder, "--once"),
+            env=clean_environment(endpoint.environment()),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert done.stderr.splitlines()[-1].startswith(f"spool: {folder}: {told}")
+        assert done.stderr.count(told) == 1
+
+
 def test_a_bug_while_collecting_is_in_the_log_and_ends_the_agent_in_one_line(
     endpoint: Endpoint, db: Path, containers: Path
 ) -> None:
