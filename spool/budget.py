@@ -6,9 +6,10 @@ stored now. Always holds: only who appends asks here. What delivery writes alway
 that a full spool empties.
 
 Of the limit a part is the write-ahead log's, the rest is for what is in use of the file: free pages
-in it are used before it grows, so `ls -l` shows no more than the limit, one reading (some MB), and
-for a small limit the whole log (16 MB). What gives way, in this order: sent events, whatever their
-age; rejected events; then either collecting, which waits, or the oldest unsent events.
+in it are used before it grows, so `ls -l` shows no more than the limit and one reading (some MB),
+which may be in the log and in the file at once. What gives way, in this order: sent events,
+whatever their age; rejected events; then either collecting, which waits, or the oldest unsent
+events.
 
 Only while another process keeps reading an old state, and so holds the log, may the log grow beyond
 its part: to a quarter of the limit. Then collecting waits; to delete something would not help.
@@ -60,7 +61,9 @@ class Budget:
         self._store = store
         self._drops = when_full == "drop-oldest"
         self.max_bytes = max_bytes
-        self._most_bytes = max_bytes - min(WAL_KEEP_BYTES, max_bytes // LOG_SHARE)
+        log_bytes = min(WAL_KEEP_BYTES, max_bytes // LOG_SHARE)
+        store.limit_log(log_bytes)
+        self._most_bytes = max_bytes - log_bytes
         self._step_bytes = self._most_bytes // STEP_SHARE
         self._resume_bytes = self._most_bytes // RESUME_SHARE + 2 * SLICE_BYTES
         self._most_log_bytes = max(HELD_LOG_BYTES, max_bytes // LOG_SHARE)

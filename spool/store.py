@@ -231,6 +231,15 @@ class Store:
         except FileNotFoundError:
             return 0
 
+    def limit_log(self, size_bytes: int) -> None:
+        """
+        From now on the write-ahead log is moved into the file when it is so large, and goes back to
+        that size after a transaction that needed more.
+        """
+        with self._using(self._writer_lock):
+            self._writer.pragma("wal_autocheckpoint", max(1, size_bytes // PAGE_BYTES))
+            self._writer.pragma("journal_size_limit", size_bytes)
+
     def empty_log(self) -> bool:
         """
         Move the write-ahead log into the file and give its space back; False while another process

@@ -16,8 +16,8 @@ from cloudwatch_endpoint import Endpoint, slow
 WEB = "c" * 64
 MIB = 1024**2
 SIZE = ("--max-size", "8MiB")
-LOG_BYTES = 16 * MIB
-"""What the write-ahead log may take besides, and one reading."""
+LOG_BYTES = 8 * MIB
+"""What one reading may take besides, in the write-ahead log and in the file."""
 
 
 def write(container: LogWriter, first: int, count: int) -> list[str]:

@@ -233,6 +233,20 @@ def test_a_reader_that_holds_the_log_stops_collecting_before_it_fills_the_disk(
     assert fourth == "the spool has room again"
 
 
+def test_the_log_is_a_part_of_a_small_limit_and_returns_to_it_after_a_burst(desk):
+    budget = Budget(desk.store, LIMIT)
+    sizes = []
+    for _ in range(10):
+        assert budget.make_room()
+        desk.put(*((n, LINE) for n in range(50)))
+        sizes.append(desk.store.log_bytes())
+    assert max(sizes) < LIMIT // 4 + MIB // 2
+    desk.put(*((n, LINE) for n in range(4_000)))
+    assert desk.store.log_bytes() > LIMIT // 4 + MIB
+    desk.put((1, LINE))
+    assert desk.store.log_bytes() <= LIMIT // 4
+
+
 def test_what_was_read_out_of_a_log_that_was_held_is_given_back(desk, begin_elsewhere):
     desk.put((1, "one"))
     reader = begin_elsewhere(HOLD, desk.path)
