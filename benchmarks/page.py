@@ -25,7 +25,7 @@ over TLS on the same machine; the endpoint's own work is not in it. Lines are th
 access log, 101 bytes on average. Medians of several runs, the least and the most in brackets.
 Requests are all that were sent, refused ones, too; bytes on the wire are those of their bodies.
 
-`make bench` measures all of it, in some twenty minutes, and writes this page; `python -m benchmarks
+`make bench` measures all of it, in half an hour, and writes this page; `python -m benchmarks
 --help` tells of the parts. With `FLUENT_BIT=/path/to/fluent-bit` that one is measured in turn with
 Spool, on the same files.
 """
