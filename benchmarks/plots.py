@@ -83,6 +83,7 @@ def growth(results: Results) -> Figure:
     _grow(streams, cases, r"streams of [\d,]+ lines", "as many lines each")
     held.set(xlabel="events in the spool before", ylabel="CPU a line, µs")
     streams.set(xlabel="streams")
+    held.set_ylim(bottom=0)  # shared, and once all is drawn: it ends the scaling
     streams.legend()
     return figure
 
@@ -99,7 +100,6 @@ def _grow(axes: Axes, cases: Mapping[str, Any], name: str, label: str) -> None:
     bars = _error_bars([runs["cpu_us_a_line"] for runs in chosen.values()])
     axes.errorbar(list(chosen), bars["y"], yerr=bars["yerr"], marker="o", label=label)
     axes.set_xscale("log")
-    axes.set_ylim(bottom=0)
 
 
 def _error_bars(runs: list[list[float]]) -> Mapping[str, Any]:
