@@ -49,21 +49,25 @@ class Folders:
         """
         The reason as it is now; what is new goes to the log.
         """
-        told = [*self._unread(), *self._missing(), *self._replaced()]
+        trouble = self._trouble()
+        told = [*trouble, *self._replaced()]
         for text in told:
             if text not in self._told:
                 log.warning("%s", text)
         if self._told and not told:
             log.info("the folders of logs can be read again")
         self._told = told
-        self.reason = self.why_not()
+        self.reason = _joined(trouble)
         return self.reason
 
     def why_not(self) -> str | None:
         """
         The same, and nothing goes to the log.
         """
-        return "; ".join([*self._unread(), *self._missing()]) or None
+        return _joined(self._trouble())
+
+    def _trouble(self) -> list[str]:
+        return [*self._unread(), *self._missing()]
 
     def _unread(self) -> Iterator[str]:
         for source, error in self._failing():
@@ -110,6 +114,10 @@ class Folders:
     @staticmethod
     def _is_missing(error: OSError) -> bool:
         return error.errno == errno.ENOENT
+
+
+def _joined(trouble: list[str]) -> str | None:
+    return "; ".join(trouble) or None
 
 
 def _remedy(source: FileSource, error: OSError) -> str:
