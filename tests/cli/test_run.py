@@ -717,8 +717,10 @@ def test_once_with_a_folder_that_cannot_be_read_is_no_success(
             check=False,
         )
         assert done.returncode == 1
-        assert done.stderr.splitlines()[-1].startswith(f"spool: {folder}: {told}")
-        assert done.stderr.count(told) == 1
+        *log, end = done.stderr.splitlines()
+        assert end.startswith(f"spool: {folder}: {told}")
+        # it is looked at while collecting, too, if that lasts long enough
+        assert sum(told in line for line in log) <= 1
 
 
 def test_a_bug_while_collecting_is_in_the_log_and_ends_the_agent_in_one_line(
