@@ -28,7 +28,7 @@ from cli.options import (
     pods_dir_option,
     source_option,
 )
-from cli.output import counted, write_check
+from cli.output import write_check
 from cli.rules import POD_UID, make_chooser, make_namer
 from cli.run import command as run_command
 from shipper.diagnosis.case import Case
@@ -42,6 +42,7 @@ from shipper.service import configured_region
 from shipper.sources.multiline import rule_from
 from spool import __version__
 from spool.schema import sqlite_version
+from spool.wording import counted
 
 __all__ = ["command"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.fitting import padded, spelled, wrapped
-from cli.output import Line, human_duration
+from cli.output import Line
 from cli.panel import (
     LABEL_CELLS,
     OLD_S,
@@ -32,6 +32,7 @@ from cli.rates import Counters, History, Key, Meter, Rate, chart
 from cli.standing import Standing, is_failing, lag_s, read_standing, worst_first
 from spool.errors import SpoolError
 from spool.inspection import Row
+from spool.wording import human_duration
 
 __all__ = ["Moment", "Watch"]
 

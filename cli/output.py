@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.tables import Shape, laid_out
-from shipper.durations import human_duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,10 +34,7 @@ __all__ = [
     "Shape",
     "Styled",
     "can_draw",
-    "counted",
     "drawing",
-    "human_bytes",
-    "human_duration",
     "printable",
     "progress",
     "screen",
@@ -228,25 +224,6 @@ def printable(text: str) -> str:
     Text for a terminal: control characters are spelled out, since a container wrote them.
     """
     return text.translate(_ESCAPES)
-
-
-def counted(count: int, noun: str) -> str:
-    """
-    `1 event`, `2,000 events`.
-    """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def human_bytes(count: int) -> str:
-    """
-    `1.5 MiB`.
-    """
-    size = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
 
 
 def write_check(state: str, check: str, found: str, remedy: str | None) -> None:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cli.fitting import cells, head, padded, shared, shortened, spelled, wrapped
-from cli.output import Line, Styled, counted, human_bytes, human_duration
+from cli.output import Line, Styled
 from cli.standing import (
     Standing,
     Trouble,
@@ -25,6 +25,7 @@ from cli.standing import (
     waiting,
 )
 from spool.inspection import Row
+from spool.wording import counted, human_bytes, human_duration
 
 __all__ = [
     "Figure",

@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 
 from cli.options import Duration, db_option
-from cli.output import counted
 from spool.retention import prune, shrink
 from spool.store import Store
+from spool.wording import counted
 
 __all__ = ["command"]
 

@@ -18,13 +18,13 @@ import click
 
 from cli.errors import FAILED, Failure, Full, WrongUsage
 from cli.options import Name, db_option, max_size_option
-from cli.output import counted, human_bytes
 from cli.times import parse_time
 from shipper.naming import legal_group, legal_stream
 from shipper.sources.text import TextSource
 from spool.budget import Budget, known_limit_bytes
 from spool.lock import holder
 from spool.store import Store
+from spool.wording import counted, human_bytes
 
 __all__ = ["command"]
 

@@ -17,7 +17,7 @@ import click
 from cli.errors import INTERRUPTED, SOME_UNSENT
 from cli.logs import set_up_logs
 from cli.options import Choice, Name, Size, db_option, event_options, selection_of
-from cli.output import counted, human_bytes, human_duration, progress
+from cli.output import progress
 from shipper.backoff import Pace
 from shipper.batch import MAX_MESSAGE_BYTES, acceptable_ms, requests_for
 from shipper.cloudwatch import CloudWatch
@@ -35,6 +35,7 @@ from spool.rescue import rescue
 from spool.schema import unfinished_rescues
 from spool.selection import Selection
 from spool.store import EXPIRED, TOO_NEW, TOO_OLD, Store
+from spool.wording import counted, human_bytes, human_duration
 
 __all__ = ["command"]
 

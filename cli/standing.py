@@ -14,9 +14,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cli.output import counted, human_duration
 from spool.inspection import Inspection, Row
 from spool.lock import holder
+from spool.wording import counted, human_duration
 
 __all__ = [
     "COUNTS",

@@ -1,29 +1,15 @@
 """
-Lengths of time as people give and read them.
+Lengths of time as people give them.
 """
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["human_duration", "parse_duration"]
+__all__ = ["parse_duration"]
 
 _UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
 _PART = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)\s*(ms|[smhdw])", re.ASCII)
-
-
-def human_duration(seconds: float) -> str:
-    """
-    `40 s`, `3 min`, `2 h 5 min`, `12 days`.
-    """
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    if minutes < 2 * 24 * 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes // (24 * 60):,} days"
 
 
 def parse_duration(text: str) -> int:

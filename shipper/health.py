@@ -15,11 +15,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from shipper.durations import human_duration
 from shipper.pulse import Pulse
 from shipper.upload import now_ms
 from spool.errors import SpoolUnusable
 from spool.vitals import Vitals
+from spool.wording import counted, human_duration
 
 __all__ = ["Health", "Report", "noting_deaths"]
 
@@ -86,10 +86,9 @@ class Health:
             return str(error)
         waits = "all sent" if totals.collected else "nothing was collected yet"
         if totals.unsent:
-            events = "1 event waits" if totals.unsent == 1 else f"{totals.unsent:,} events wait"
-            waits = (
-                f"{events}, the oldest for {human_duration(totals.oldest_unsent_age_s(now_ms()))}"
-            )
+            verb = "waits" if totals.unsent == 1 else "wait"
+            age = human_duration(totals.oldest_unsent_age_s(now_ms()))
+            waits = f"{counted(totals.unsent, 'event')} {verb}, the oldest for {age}"
         elif totals.rejected:
             waits = f"all sent but {totals.rejected:,} that CloudWatch rejected"
         return "; ".join([*filter(None, notes.values()), waits])

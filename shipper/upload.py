@@ -32,6 +32,7 @@ from shipper.errors import Action, DeliveryError
 from shipper.trouble import Trouble
 from shipper.way import Way
 from spool.store import Batch, Store
+from spool.wording import counted
 
 __all__ = ["Endpoint", "Uploader"]
 
@@ -136,7 +137,7 @@ class Uploader:
         for batch in left:
             self._retry(batch, 0)
         if left:
-            batches = "1 batch" if len(left) == 1 else f"{len(left):,} batches"
+            batches = counted(len(left), "batch")
             log.info("%s may have arrived before the restart: sent again", batches)
         for worker in self._workers:
             worker.start()
@@ -335,8 +336,8 @@ class Uploader:
         rejected = self._store.reject_outside(stream_id, oldest_ms=oldest_ms, newest_ms=newest_ms)
         if self._way.is_news(stream_id, "age", is_so=rejected > 0):
             name = self._names.get(stream_id, stream_id)
-            count = "1 event" if rejected == 1 else f"{rejected:,} events"
-            log.warning("%s: %s rejected, too old or too new", name, count)
+            told = counted(rejected, "event")
+            log.warning("%s: %s rejected, too old or too new", name, told)
         events, size = self._store.waiting(stream_id)  # once it is taken, nothing may fail
         batch = self._store.take(stream_id, LIMITS, now_ms=now_ms())
         if batch is None:

@@ -26,6 +26,7 @@ from spool.queue import SLICE_BYTES
 from spool.retention import drop_rejected, drop_unsent, prune_sent
 from spool.schema import WAL_KEEP_BYTES
 from spool.store import Store
+from spool.wording import human_bytes
 
 __all__ = ["DEFAULT_BYTES", "Budget", "WhenFull", "known_limit_bytes"]
 
@@ -104,7 +105,8 @@ class Budget:
         if is_held and not self.notes["reader"]:
             self.notes["reader"] = (
                 "another process has been reading the spool for a while and holds its write-ahead"
-                f" log at {_mb(size)}; at {_mb(self._most_log_bytes)} no more lines are collected"
+                f" log at {human_bytes(size)}; at {human_bytes(self._most_log_bytes)} no more lines"
+                " are collected"
             )
             log.warning(self.notes["reader"])
         elif self.notes["reader"] and not is_held:
@@ -156,7 +158,7 @@ class Budget:
     # --- what is said ---------------------------------------------------------------------------
 
     def _say(self, state: State) -> None:
-        limit = _mb(self.max_bytes)
+        limit = human_bytes(self.max_bytes)
         if state == "open":
             dropped = f"; {self._dropped:,} unsent events were dropped" if self._dropped else ""
             log.info("the spool has room again%s", dropped)
@@ -179,7 +181,3 @@ def known_limit_bytes(store: Store) -> int:
     The limit that the spool's last agent was given; the default where it had none.
     """
     return int(store.noted("max_size") or DEFAULT_BYTES)
-
-
-def _mb(size_bytes: int) -> str:
-    return f"{size_bytes / 1024**2:,.0f} MiB"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cli.output import human_bytes, printable
+from cli.output import printable
 from cli.web_parts.plots import Plot, plots_of
 from cli.web_parts.verdict import Finding, findings, is_stuck
 from cli.web_parts.words import zone
@@ -21,6 +21,7 @@ from spool.errors import TooSlow
 from spool.inspection import Inspection, Row
 from spool.lock import holder
 from spool.timeline import Timeline, timeline
+from spool.wording import human_bytes
 
 __all__ = ["WINDOWS", "Overview", "look"]
 

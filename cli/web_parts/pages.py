@@ -15,11 +15,12 @@ from typing import Any
 
 from datasette import Response, hookimpl
 
-from cli.output import human_duration, printable
+from cli.output import printable
 from cli.web_parts import mishaps, words
 from cli.web_parts.finding import find
 from cli.web_parts.overview import WINDOWS, look
 from cli.web_parts.queries import QUERIES
+from spool.wording import human_duration
 
 __all__ = ["Pages"]
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from cli.output import counted
 from cli.web_parts.words import lag, replay_command
 from spool.selection import Selection
 from spool.skipped import listed
+from spool.wording import counted
 
 __all__ = ["Finding", "findings", "is_stuck"]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-__all__ = ["Finding", "State", "failed", "ok", "size_text", "skipped", "told", "warning"]
+__all__ = ["Finding", "State", "failed", "ok", "skipped", "told", "warning"]
 
 
 class State(enum.StrEnum):
@@ -71,12 +71,3 @@ def told(check: str, error: Exception, remedy: str = "see `spool run --help`") -
     """
     text, separator, advice = str(error).rpartition("; ")
     return failed(check, text, advice) if separator else failed(check, str(error), remedy)
-
-
-def size_text(size_bytes: int) -> str:
-    """
-    `700 MiB`, `1.5 GiB`.
-    """
-    if size_bytes < 1 << 30:
-        return f"{size_bytes / (1 << 20):,.0f} MiB"
-    return f"{size_bytes / (1 << 30):,.1f} GiB"

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from shipper.diagnosis.case import Case
-from shipper.diagnosis.finding import Finding, failed, ok, size_text, told, warning
+from shipper.diagnosis.finding import Finding, failed, ok, told, warning
 from shipper.diagnosis.mounts import disk_finding, selinux_hint
 from spool.errors import SpoolError, SpoolUnusable
 from spool.inspection import Inspection
 from spool.lock import holder
 from spool.place import is_open_to_all
+from spool.wording import human_bytes
 
 __all__ = ["place"]
 
@@ -100,7 +101,7 @@ def _space(folder: Path, case: Case) -> Finding:
     free_bytes = numbers.f_bavail * numbers.f_frsize
     taken_bytes = case.db.stat().st_size if _is_readable_file(case.db) else 0
     wanted_bytes = max(0, case.max_size_bytes - taken_bytes)
-    found = f"{size_text(free_bytes)} free; the spool may grow by {size_text(wanted_bytes)}"
+    found = f"{human_bytes(free_bytes)} free; the spool may grow by {human_bytes(wanted_bytes)}"
     remedy = "make room, or set a --max-size that fits, or put the spool on a larger disk"
     if free_bytes < LEAST_FREE_BYTES:
         return failed("space", found, remedy)
@@ -176,7 +177,7 @@ def _health(db: Path, streams: list[dict[str, Any]], size_bytes: int) -> Finding
         for state in ("unsent", "sent", "rejected")
     )
     looked = "sound" if size_bytes <= QUICK_BYTES else "opens (`spool check` reads it in full)"
-    return ok("file", f"{looked}, {size_text(size_bytes)}: {counts}")
+    return ok("file", f"{looked}, {human_bytes(size_bytes)}: {counts}")
 
 
 def _delivery(streams: list[dict[str, Any]], pid: int | None) -> Finding:

@@ -32,7 +32,7 @@ ok       version      spool V, Python V, SQLite V, boto3 V
 ok       settings     the route and the environment can be read
 ok       folder       FOLDER/spool is not there yet; `spool run` makes it
 ok       disk         DISK, local
-ok       space        N free; the spool may grow by 16 MiB
+ok       space        N free; the spool may grow by 16.0 MiB
 ok       file         none yet; `spool run` makes it
 ok       containers   FOLDER/containers: 2 containers (2 json-file)
 skipped  docker       the engine is not needed with --source files
@@ -673,7 +673,7 @@ def test_a_disk_that_is_too_small_for_the_spool_is_told(endpoint: Endpoint, db: 
     found = doctor(endpoint.environment(), "--max-size", "1000000000GiB", db=db)
     assert one(found, "space")[0] == "warning"
     environment = {**endpoint.environment(), "SPOOL_MAX_SIZE": "20MiB"}
-    assert one(doctor(environment, db=db), "space")[1].endswith("may grow by 20 MiB")
+    assert one(doctor(environment, db=db), "space")[1].endswith("may grow by 20.0 MiB")
 
 
 def test_one_who_may_not_is_told_which_paths_and_whose(db: Path, two: Path) -> None:

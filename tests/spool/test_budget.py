@@ -99,7 +99,7 @@ def test_then_nothing_more_is_taken_until_some_was_sent(desk, caplog):
         desk.settle(batch)
     assert not budget.is_blocked
     assert told(caplog) == [
-        "the spool is full (8 MiB) of events that wait: no more lines are collected until some"
+        "the spool is full (8.0 MiB) of events that wait: no more lines are collected until some"
         " were sent",
         "the spool has room again",
     ]
@@ -124,7 +124,7 @@ def test_or_the_oldest_unsent_events_leave_and_are_counted(desk, caplog):
         desk.settle(batch)
     assert budget.make_room()
     assert told(caplog) == [
-        "the spool is full (8 MiB) of events that wait: the oldest are dropped",
+        "the spool is full (8.0 MiB) of events that wait: the oldest are dropped",
         f"the spool has room again; {counts['dropped']:,} unsent events were dropped",
     ]
 
@@ -228,7 +228,7 @@ def test_a_reader_that_holds_the_log_stops_collecting_before_it_fills_the_disk(
     assert desk.store.log_bytes() == 0
     first, second, third, fourth = told(caplog)
     assert "no more lines are collected until that one ends" in first
-    assert "holds its write-ahead log at 2 MiB; at 2 MiB no more" in second
+    assert "; at 2.0 MiB no more lines are collected" in second
     assert third == "nobody holds the write-ahead log any more"
     assert fourth == "the spool has room again"
 
