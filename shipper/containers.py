@@ -14,6 +14,8 @@ from typing import Any
 
 from msgspec import json
 
+from shipper.plain_files import open_plain
+
 __all__ = ["CONTAINER_ID", "Container", "read_container"]
 
 CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
@@ -72,7 +74,7 @@ def read_container(folder: Path) -> Container:
 
 def _read_json(path: Path) -> tuple[dict[str, Any], str | None]:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=open_plain) as file:
             return _table(json.decode(file.read(MAX_CONFIG_BYTES))), None
     except FileNotFoundError:
         return {}, f"{path.name} is missing"

@@ -1,5 +1,5 @@
 """
-Whether the agent can see what it is to collect: the folders of logs, and an engine.
+Whether the agent can see what it is to collect: the folders of logs, what is in them, an engine.
 
 Comes in: the agent's sources, asked now and then. Goes out: what is the matter, in plain words, and
 a line of log when that changes. Always holds: a folder that is not there is no trouble where there
@@ -55,7 +55,7 @@ class Folders:
             if text not in self._told:
                 log.warning("%s", text)
         if self._told and not told:
-            log.info("the folders of logs can be read again")
+            log.info("all logs can be read again")
         self._told = told
         self.reason = _joined(trouble)
         return self.reason
@@ -67,7 +67,7 @@ class Folders:
         return _joined(self._trouble())
 
     def _trouble(self) -> list[str]:
-        return [*self._unread(), *self._missing()]
+        return [*self._unread(), *self._missing(), *self._unopened()]
 
     def _unread(self) -> Iterator[str]:
         for source, error in self._failing():
@@ -88,6 +88,17 @@ class Folders:
                 f"{folders}: no such folders{engine}, so nothing is collected; give Docker's with"
                 " --containers-dir, or that of pods with --pods-dir"
             )
+
+    def _unopened(self) -> Iterator[str]:
+        for source in self._sources:
+            unopened = source.unopened
+            for path, error in sorted(unopened.items())[:1]:
+                others = f", nor are others below {source.folder}" if len(unopened) > 1 else ""
+                remedy = "; run as root, or as a user who may read it" if _is_barred(error) else ""
+                yield (
+                    f"{path}: cannot be read ({error.strerror}), so it is not collected"
+                    f"{others}{remedy}"
+                )
 
     def _replaced(self) -> Iterator[str]:
         for source, error in self._failing():
@@ -121,6 +132,10 @@ def _joined(trouble: list[str]) -> str | None:
 
 
 def _remedy(source: FileSource, error: OSError) -> str:
-    if error.errno in (errno.EACCES, errno.EPERM):
+    if _is_barred(error):
         return "run as root, or as a user who may list it"
     return f"name the right folder with {source.option}"
+
+
+def _is_barred(error: OSError) -> bool:
+    return error.errno in (errno.EACCES, errno.EPERM)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from shipper.containers import Container, read_container
+from shipper.plain_files import open_plain
 from shipper.sources.file_source import FileSource, Log
 from shipper.sources.files import is_missing
 from shipper.sources.intake import Intake
@@ -76,7 +77,7 @@ class DockerLog:
         found: dict[int, Path] = {}
         try:
             names = sorted((path.name for path in self._folder.iterdir()), reverse=True)
-        except OSError:
+        except FileNotFoundError:
             return []
         for name in names:  # a plain file comes after its .gz, and is the complete one
             match = pattern.fullmatch(name)
@@ -88,7 +89,7 @@ class DockerLog:
         """
         Nobody but the engine writes in that folder.
         """
-        return cast(BinaryIO, path.open("rb", buffering=0))
+        return cast(BinaryIO, open(path, "rb", buffering=0, opener=open_plain))
 
     def is_gone(self) -> bool:
         """

@@ -93,6 +93,8 @@ class FileSource(ABC):
         self.folder = folder
         self.unlisted: OSError | None = None
         """Why the folder could not be listed when it was last tried."""
+        self.unopened: dict[Path, OSError] = {}
+        """The logs that it is to collect and could not open when it last tried, and why."""
         self._intake = intake
         self._is_first_scan = True
         self._scan_until_s = 0.0
@@ -167,7 +169,7 @@ class FileSource(ABC):
         except OSError as error:
             if self.unlisted is None or error.errno != self.unlisted.errno:
                 log.debug("cannot list %s: %s", self.folder, error.strerror)
-            self.unlisted = error
+            self.unlisted = error.with_traceback(None)
             return
         self.unlisted = None
         for followed in list(self._logs.values()):
@@ -175,6 +177,9 @@ class FileSource(ABC):
         if new:
             with self._intake.store.transaction():  # one for the names of all of them
                 self._begin(new)
+        self.unopened = {
+            one.log.live: reason for one in self._logs.values() if (reason := one.why_missed())
+        }
         self._is_first_scan = False
 
     def _begin(self, logs: list[Log]) -> None:
@@ -250,6 +255,13 @@ class _Followed:
         if version != self._version_seen:
             self._version_seen = version
             self._configure(self.log.container())
+
+    def why_missed(self) -> OSError | None:
+        """
+        Why a file of it, which is to be collected, cannot be opened.
+        """
+        error = self.files.unopened
+        return None if error and self._intake.takes(self.log.container(), "files") else error
 
     def _configure(self, container: Container) -> None:
         if self._joiner and container.problem:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import logging
 import threading
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
@@ -47,7 +48,7 @@ class Shelf(Protocol):
 
     def paths(self) -> list[Path]:
         """
-        All files that are there, oldest first.
+        All files that are there, oldest first. Raises OSError where that cannot be said.
         """
 
     def open(self, path: Path) -> BinaryIO:
@@ -84,6 +85,8 @@ class ContainerFiles:
         self.shelf = shelf
         self.lost = 0
         self.torn = 0
+        self.unopened: OSError | None = None
+        """Why its files could not be opened when that was last tried, though they are there."""
         self.place = place
         self._current: LogFile | None = None
         self._newer: list[LogFile] = []
@@ -238,19 +241,27 @@ class ContainerFiles:
 
     def _open_all(self) -> list[LogFile]:
         """
-        All files, oldest first, opened while no rotation moved their names.
+        All files, oldest first, opened while no rotation moved their names; none where one of them
+        cannot be opened.
         """
         for _ in range(100):
-            paths = self.shelf.paths()
             files: list[LogFile] = []
-            try:
-                files.extend(LogFile(path, self.shelf.open(path)) for path in paths)
-                if [_identity(path) for path in self.shelf.paths()] == [f.identity for f in files]:
-                    return files
-            except OSError:
-                pass
-            for file in files:
-                file.close()
+            with ExitStack() as opened:
+                try:
+                    for path in self.shelf.paths():
+                        files.append(LogFile(path, self.shelf.open(path)))
+                        opened.callback(files[-1].close)
+                    if [_identity(path) for path in self.shelf.paths()] == [
+                        file.identity for file in files
+                    ]:
+                        opened.pop_all()
+                        self.unopened = None
+                        return files
+                except FileNotFoundError:
+                    pass
+                except OSError as error:
+                    self.unopened = error.with_traceback(None)
+                    return []
         return []
 
 

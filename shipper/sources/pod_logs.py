@@ -12,15 +12,14 @@ next time it compresses the renamed one, under another name first, so a .gz is a
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from collections.abc import Hashable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from shipper.containers import Container
+from shipper.plain_files import open_plain
 from shipper.pods import ContainerFolder, container_folders, run_of
 from shipper.sources.cri import CriJoiner
 from shipper.sources.file_source import FileSource, Log
@@ -122,9 +121,4 @@ def _open_below(root: Path, below: Path, flags: int) -> int:
         for part in below.parent.parts:
             folder = os.open(part, folder_flags | os.O_NOFOLLOW, dir_fd=folder)
             folders.callback(os.close, folder)
-        safe_flags = flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(below.name, safe_flags, dir_fd=folder)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "no plain file", below.name)
-    return descriptor
+        return open_plain(below.name, flags | os.O_NOFOLLOW, dir_fd=folder)

@@ -675,6 +675,41 @@ def test_a_folder_that_may_not_be_read_is_told_once_and_in_status_until_it_may(
     assert "can be read again" in log
 
 
+def test_a_log_that_may_not_be_read_is_told_where_it_was_to_be_collected(
+    endpoint: Endpoint, db: Path, containers: Path
+) -> None:
+    LogWriter(containers, WEB, "web").write("one")
+    LogWriter(containers, WORKER, "worker").write("two")
+    LogWriter(containers, CRON, "cron").write("three")
+    bar(containers / WEB / f"{WEB}-json.log")
+    bar(containers / WORKER)
+    told = f"{WEB}-json.log: cannot be read (Permission denied), so it is not collected"
+
+    def run_once(options: str) -> subprocess.CompletedProcess[str]:
+        where = ("--containers-dir", containers, "--source", "files")
+        return subprocess.run(
+            powerless("run", ROUTE + options, "--db", db, *where, "--once"),
+            env=clean_environment(endpoint.environment()),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    assert run_once("&filter.name=cron").returncode == 0
+    assert endpoint.messages(HOST_GROUP, "cron") == ["three"]
+    done = run_once("&filter.name=web")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (
+        1,
+        f"spool: {containers}/{WEB}/{told}; run as root, or as a user who may read it",
+    )
+    assert f"{told}, nor are others below {containers}; run as root" in run_once("").stderr
+    os.chown(containers / WEB / f"{WEB}-json.log", 0, 0)
+    os.chown(containers / WORKER, 0, 0)
+    assert run_once("").returncode == 0
+    assert endpoint.messages(HOST_GROUP, "web") == ["one"]
+    assert endpoint.messages(HOST_GROUP, "worker") == ["two"]
+
+
 def test_folders_that_are_not_there_are_told_where_there_is_nothing_else(
     endpoint: Endpoint, db: Path, tmp_path: Path
 ) -> None:

@@ -97,7 +97,7 @@ def test_a_config_that_is_a_folder_is_no_trap(folder: Path) -> None:
     (folder / "config.v2.json").mkdir()
     container = read_container(folder)
     assert container.name == ID[:12]
-    assert container.problem == "config.v2.json cannot be read: Is a directory"
+    assert container.problem == "config.v2.json cannot be read: no plain file"
 
 
 @pytest.mark.parametrize("name", [None, "", "/", "//", 5, ["/web"], {}])

@@ -87,10 +87,31 @@ def test_where_the_engine_gives_the_lines_instead_only_the_log_tells(
     assert "so nothing is collected from there" in str(folders.look())
     both[0].unlisted = None
     assert folders.look() is None
-    assert caplog.messages[-1] == "the folders of logs can be read again"
+    assert caplog.messages[-1] == "all logs can be read again"
     assert len(caplog.messages) == 3
 
 
 def test_without_folders_to_look_in_none_is_missed() -> None:
     assert Folders([], Engine(False)).look() is None
     assert Folders([], None).look() is None
+
+
+def test_a_log_that_cannot_be_opened_is_named_and_others_are_mentioned(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    docker, pods = sources(0, 0)
+    folders = Folders([docker, pods], None)
+    barred = OSError(errno.EACCES, os.strerror(errno.EACCES))
+    docker.unopened = {DOCKER / "b": barred, DOCKER / "a": barred}
+    pods.unopened = {PODS / "web": OSError(errno.EMFILE, os.strerror(errno.EMFILE))}
+    found = folders.look()
+    assert found == (
+        "/docker/containers/a: cannot be read (Permission denied), so it is not collected, nor are"
+        " others below /docker/containers; run as root, or as a user who may read it;"
+        " /pods/web: cannot be read (Too many open files), so it is not collected"
+    )
+    assert folders.look() == found
+    assert len(caplog.messages) == 2
+    docker.unopened = {}
+    pods.unopened = {}
+    assert folders.look() is None

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import os
 import random
 import threading
 import time
@@ -275,6 +276,22 @@ def test_a_containers_folder_that_cannot_be_read_is_told_once_and_tried_again(
         assert caplog.text.count("cannot list") == 1
         LogWriter(containers, WEB, "web").write("there at last")
         wait_until(lambda: stored(store) == ["there at last"])
+
+
+@pytest.mark.parametrize("name", [f"{WEB}-json.log", "config.v2.json"])
+def test_a_named_pipe_is_not_waited_for(store: Store, containers: Path, name: str) -> None:
+    LogWriter(containers, WEB, "web").write("one")
+    LogWriter(containers, WORKER, "worker").write("two")
+    (containers / WEB / name).unlink()
+    os.mkfifo(containers / WEB / name)
+    source = source_of(containers, store)
+    follow(source, store)
+    assert stored(store, "worker") == ["two"]
+    if name == "config.v2.json":
+        assert stored(store, WEB[:12]) == ["one"]
+    else:
+        [(path, error)] = source.unopened.items()
+        assert (path.name, error.strerror) == (name, "no plain file")
 
 
 @pytest.mark.parametrize(
