@@ -196,7 +196,7 @@ def _tell_known(error: Exception) -> int:
     from spool.errors import HINT, SpoolError  # noqa: PLC0415 - as above
 
     if isinstance(error, SpoolError):
-        _say(f"spool: {error}")
+        _say(f"spool: {error}{_elsewhere(error)}")
         return FAILED
     shipper_errors = sys.modules.get("shipper.errors")
     apsw = sys.modules.get("apsw")
@@ -215,3 +215,16 @@ def _tell_known(error: Exception) -> int:
         _say(f"spool: {where}{error.strerror}")
         return FAILED
     raise error
+
+
+def _elsewhere(error: Exception) -> str:
+    """
+    Where the host's spool may be, if none was found in the place for a user who may not write that.
+    """
+    from cli.options import HOST_FOLDER, default_db  # noqa: PLC0415 - as above
+    from spool.errors import NoSpool  # noqa: PLC0415 - as above
+
+    is_default = isinstance(error, NoSpool) and error.path == default_db()
+    if is_default and default_db().parent != HOST_FOLDER and HOST_FOLDER.exists():
+        return f"; this host's is perhaps in {HOST_FOLDER}: use `sudo spool …`"
+    return ""

@@ -18,6 +18,7 @@ from cli.times import parse_duration, parse_time
 from spool.selection import STATES, Selection
 
 __all__ = [
+    "HOST_FOLDER",
     "MAX_PORT",
     "MAX_ROWS",
     "Address",
@@ -93,13 +94,16 @@ def _is_utf_8(text: str) -> bool:
     return text.isascii() or text == text.encode(errors="replace").decode()
 
 
+HOST_FOLDER = Path("/var/lib/spool")
+"""Of the spool of a host's agent."""
+
+
 def default_db() -> Path:
     """
-    /var/lib/spool/spool.db where that can be written, else below $XDG_STATE_HOME.
+    HOST_FOLDER/spool.db where that can be written, else below $XDG_STATE_HOME.
     """
-    shared = Path("/var/lib/spool")
-    if os.access(shared if shared.exists() else shared.parent, os.W_OK):
-        return shared / "spool.db"
+    if os.access(HOST_FOLDER if HOST_FOLDER.exists() else HOST_FOLDER.parent, os.W_OK):
+        return HOST_FOLDER / "spool.db"
     state = os.environ.get("XDG_STATE_HOME")
     return (Path(state) if state else Path.home() / ".local/state") / "spool" / "spool.db"
 

@@ -8,11 +8,10 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
 
 import click
 
@@ -20,6 +19,7 @@ from cli.errors import FAILED, Failure, Full, WrongUsage
 from cli.options import Name, db_option, max_size_option
 from cli.times import parse_time
 from shipper.naming import legal_group, legal_stream
+from shipper.sources.reading import Reading
 from shipper.sources.text import TextSource
 from spool.budget import Budget, known_limit_bytes
 from spool.lock import holder
@@ -86,12 +86,11 @@ def command(
             message_field="message" if as_json else None,
         )
         for name in files or ("-",):
-            with _opened(name) as file:
-                for reading in source.readings(file):
-                    if reading.chunks or reading.skipped:
-                        room.wait()
-                        store.append(reading.chunks, skipped=reading.skipped)
-                        room.stored += sum(len(chunk.events) for chunk in reading.chunks)
+            for reading in _readings(source, name, room):
+                if reading.chunks or reading.skipped:
+                    room.wait()
+                    store.append(reading.chunks, skipped=reading.skipped)
+                    room.stored += sum(len(chunk.events) for chunk in reading.chunks)
     if source.odd:
         click.echo(f"spool put: {_about(source.odd)}, with the present time", err=True)
         return FAILED
@@ -137,13 +136,13 @@ def _check_name(what: str, name: str, legal: str) -> None:
         raise WrongUsage(f"CloudWatch takes no {what} named {name!r}; it would take {legal!r}")
 
 
-@contextmanager
-def _opened(name: str) -> Iterator[BinaryIO]:
+def _readings(source: TextSource, name: str, room: _Room) -> Iterator[Reading]:
+    """
+    Of one file. Raises Failure where that cannot be read.
+    """
     try:
-        if name == "-":
-            yield sys.stdin.buffer
-        else:
-            with Path(name).open("rb") as file:
-                yield file
+        with nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb") as file:
+            yield from source.readings(file)
     except OSError as error:
-        raise Failure(f"{name}: cannot be read: {error.strerror}") from error
+        before = f" (and {counted(room.stored, 'event')} stored before it)" if room.stored else ""
+        raise Failure(f"{name}: cannot be read: {error.strerror}{before}") from error

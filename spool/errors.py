@@ -50,10 +50,11 @@ class SpoolUnusable(SpoolError):
 
 class NoSpool(SpoolUnusable):
     """
-    There is no spool yet, and who asked makes none.
+    There is no spool at `path` yet, and who asked makes none.
     """
 
     def __init__(self, path: object, what: str = "no spool here") -> None:
+        self.path = path
         super().__init__(f"{path}: {what}; `spool run` makes one, or give another path with --db")
 
 

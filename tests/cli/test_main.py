@@ -11,7 +11,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -327,3 +329,38 @@ def test_another_user_is_told_to_ask_with_sudo(db: Path, mode: int) -> None:
         assert done.returncode == 1
         assert "it is another user's: use `sudo spool …`" in done.stderr, arguments
         assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.fixture
+def seen_by_all() -> Iterator[Path]:
+    """
+    A folder in which others may look, too; those of pytest are its user's alone.
+    """
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_another_user_without_a_spool_is_told_of_the_hosts(seen_by_all: Path) -> None:
+    if not is_there_a_nobody():
+        pytest.skip("only root can be another user")
+    host, home = seen_by_all / "host", seen_by_all / "home"
+    host.mkdir(mode=0o700)
+    home.mkdir()
+    program = (
+        "import cli.main, cli.options, os, pathlib\n"
+        f"cli.options.HOST_FOLDER = pathlib.Path({str(host)!r})\n"
+        f"os.environ['XDG_STATE_HOME'] = {str(home)!r}\n"
+        "cli.main.main()"
+    )
+    told = f"; this host's is perhaps in {host}: use `sudo spool …`\n"
+    for arguments in (["status"], ["events"], ["check"], ["replay"]):
+        done = as_nobody(sys.executable, "-c", program, *arguments)
+        assert (done.returncode, done.stderr.endswith(told)) == (1, True), done.stderr
+    elsewhere = as_nobody(sys.executable, "-c", program, "status", "--db", str(home / "x.db"))
+    assert "no spool here" in elsewhere.stderr
+    assert "sudo" not in elsewhere.stderr
+    host.rmdir()
+    without = as_nobody(sys.executable, "-c", program, "status").stderr
+    assert "no spool here" in without
+    assert "sudo" not in without

@@ -161,8 +161,10 @@ def test_a_file_that_cannot_be_read_is_named_and_the_lines_before_it_are_kept(
 ) -> None:
     done = put(db, "-", name, stdin="kept\n")
     assert done.returncode == 1
-    assert done.stderr == f"spool: {name}: cannot be read: {problem}\n"
+    told = f"spool: {name}: cannot be read: {problem}"
+    assert done.stderr == f"{told} (and 1 event stored before it)\n"
     assert messages(db) == ["kept"]
+    assert put(db, name).stderr == f"{told}\n"
 
 
 @pytest.mark.parametrize(
