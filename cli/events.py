@@ -92,7 +92,7 @@ def command(
     **choice: Unpack[Choice],
 ) -> None:
     """
-    Show stored events, oldest first, and what became of each.
+    Show events, in the order in which they were stored, and what became of each.
 
     \b
     Examples:
