@@ -36,8 +36,9 @@ from shipper.diagnosis.examination import examine
 from shipper.diagnosis.finding import Finding, State, failed, ok, told, warning
 from shipper.ec2 import Metadata
 from shipper.errors import RouteError
+from shipper.given import parse_delay_s
 from shipper.naming import NODE_NAME
-from shipper.route import Route, parse_delay_s, parse_route
+from shipper.route import Route, parse_route
 from shipper.service import configured_region
 from shipper.sources.multiline import rule_from
 from spool import __version__

@@ -27,7 +27,8 @@ from shipper.agent import Settings, run
 from shipper.batch import MAX_BATCH_BYTES
 from shipper.cloudwatch import GROUP_CLASSES, RETENTION_DAYS
 from shipper.ec2 import Metadata, find_region
-from shipper.route import parse_delay_s, parse_route
+from shipper.given import parse_delay_s
+from shipper.route import parse_route
 from shipper.service import configured_region
 from shipper.sources.files import is_missing
 from shipper.sources.multiline import rule_from

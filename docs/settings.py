@@ -14,7 +14,7 @@ import click
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from cli.main import COMMANDS
-from shipper.route import AGENT, CONTAINER, ROUTE, SETTINGS, Setting
+from shipper.settings import AGENT, CONTAINER, ROUTE, SETTINGS, Setting
 from shipper.sources import multiline
 
 PLACES = {ROUTE: "route", AGENT: "agent", CONTAINER: "container"}

@@ -18,7 +18,7 @@ from typing import Any
 
 from shipper.batch import MAX_MESSAGE_BYTES
 from shipper.errors import RouteError
-from shipper.route import AGENT, CONTAINER, Setting
+from shipper.settings import AGENT, CONTAINER, Setting
 from spool.store import Event
 
 __all__ = ["SETTINGS", "Match", "Multiline", "MultilineRule", "rule_from"]

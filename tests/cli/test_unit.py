@@ -171,7 +171,7 @@ def test_where_it_may_not_be_written_one_line_says_so(tmp_path: Path) -> None:
 
 def test_every_setting_in_the_example_is_one_that_there_is() -> None:
     from cli.run import command as run
-    from shipper.route import SETTINGS
+    from shipper.settings import SETTINGS
 
     text = (Path(unit.__file__).parent / "unit_parts" / "spool.env").read_text()
     names = re.findall(r"^#?([A-Z_]+)=", text, re.MULTILINE)

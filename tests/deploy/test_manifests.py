@@ -24,7 +24,8 @@ from cli.run import command as run_command
 from shipper.gotemplate import Context, parse
 from shipper.naming import NODE_NAME
 from shipper.pods import ContainerFolder
-from shipper.route import SETTINGS, parse_route
+from shipper.route import parse_route
+from shipper.settings import SETTINGS
 from spool import __version__
 
 DEPLOY = Path(__file__).parents[2] / "deploy"

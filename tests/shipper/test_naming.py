@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from shipper import naming
 from shipper.containers import Container
 from shipper.naming import MAX_NAME_LENGTH, Namer, Target, host_name, legal_group, legal_stream
-from shipper.route import DEFAULT_GROUP_TEMPLATE, DEFAULT_STREAM_TEMPLATE
+from shipper.settings import DEFAULT_GROUP_TEMPLATE, DEFAULT_STREAM_TEMPLATE
 
 ID = "0123456789abcdef" * 4
 NAMES = st.text(max_size=600) | st.text("ab:/ *\n", max_size=12)

@@ -9,17 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shipper.errors import RouteError, ShipperError
-from shipper.route import (
-    AGENT,
-    CONTAINER,
-    MAX_DELAY_S,
-    ROUTE,
-    SETTINGS,
-    Route,
-    is_region,
-    parse_delay_s,
-    parse_route,
-)
+from shipper.given import MAX_DELAY_S, parse_delay_s
+from shipper.route import Route, is_region, parse_route
+from shipper.settings import AGENT, CONTAINER, ROUTE, SETTINGS
 
 
 def parsed(options="", /, **environ):
