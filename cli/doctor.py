@@ -29,7 +29,7 @@ from cli.options import (
     source_option,
 )
 from cli.output import write_check
-from cli.rules import POD_UID, make_chooser, make_namer
+from cli.rules import GIVE_THE_SAME, POD_UID, make_chooser, make_namer, other_route
 from cli.run import command as run_command
 from shipper.diagnosis.case import Case
 from shipper.diagnosis.examination import examine
@@ -135,6 +135,8 @@ def _all(settings: _Settings, case: Case) -> Iterator[Finding]:
         f" SQLite {sqlite_version()}, boto3 {version('boto3')}",
     )
     yield from settings.findings
+    if doubt := other_route(case.db, settings.given, os.environ):
+        yield warning("settings", doubt, GIVE_THE_SAME)
     yield from examine(case)
 
 
@@ -165,6 +167,7 @@ class _Settings:
     def __init__(self, route: str | None) -> None:
         self.values: dict[str, Any] = {}
         self.findings: list[Finding] = []
+        self.given = route
         self.route = self._read_route(route)
         self._read_variables()
         self._read_rules()

@@ -11,9 +11,15 @@ from pathlib import Path
 
 import click
 
-from cli.options import containers_dir_option, format_option, pods_dir_option, source_option
+from cli.options import (
+    containers_dir_option,
+    db_option,
+    format_option,
+    pods_dir_option,
+    source_option,
+)
 from cli.output import Shape, write_rows
-from cli.rules import make_chooser, make_namer
+from cli.rules import GIVE_THE_SAME, make_chooser, make_namer, other_route
 from shipper.ec2 import Metadata
 from shipper.roster import Entry, engine_containers, roster
 from shipper.route import Route, parse_route
@@ -37,7 +43,7 @@ SHAPE = Shape(("name", "source", "group", "stream", "reason"))
 
 @click.command(name="names")
 @click.argument("route", required=False)
-@click.option("--db", expose_value=False, help="As everywhere; here it is not read.")
+@db_option
 @source_option
 @containers_dir_option
 @pods_dir_option
@@ -46,6 +52,7 @@ SHAPE = Shape(("name", "source", "group", "stream", "reason"))
 def command(
     *,
     route: str | None,
+    db: Path,
     source: str,
     containers_dir: Path,
     pods_dir: Path,
@@ -63,6 +70,8 @@ def command(
       spool names --json
     """
     parsed = parse_route(route, os.environ)
+    if doubt := other_route(db, route, os.environ):
+        click.echo(f"spool names: {doubt}; {GIVE_THE_SAME}", err=True)
     metadata = Metadata(os.environ, use_ec2=parsed.use_ec2)
     asks_engine = source in ("auto", "api")
     engines = engine_containers() if asks_engine else None

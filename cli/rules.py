@@ -1,5 +1,6 @@
 """
-The rules that `spool run` and `spool names` share: whom to collect, and under which names.
+The rules that `spool run` has, and `spool names` and `spool doctor` tell of: whom to collect, and
+under which names.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from shipper.collecting import Chooser, own_container_id, own_pod_uid
 from shipper.ec2 import Metadata
 from shipper.naming import Namer, host_name
 from shipper.route import Route
+from spool.lock import holder
 
-__all__ = ["POD_UID", "make_chooser", "make_namer"]
+__all__ = ["GIVE_THE_SAME", "POD_UID", "make_chooser", "make_namer", "other_route"]
 
 POD_UID = "SPOOL_POD_UID"
 """Set from the metadata.uid of the agent's own pod, whose logs it must not collect."""
+
+GIVE_THE_SAME = "give the same, as ROUTE or in ROUTE_URIS"
 
 
 def make_chooser(route: Route, source: str, containers_dir: Path) -> Chooser:
@@ -44,3 +48,13 @@ def make_namer(route: Route, metadata: Metadata, region: Callable[[], str]) -> N
         instance_id=lambda: metadata.instance_id() or "",
         region=region,
     )
+
+
+def other_route(db: Path, route: str | None, environ: Mapping[str, str]) -> str | None:
+    """
+    What to say where no route is known here, and an agent runs that may have been given one.
+    """
+    if route or environ.get("ROUTE_URIS", "").strip():
+        return None
+    pid = holder(db)
+    return f"no route is given, and the agent that runs (pid {pid}) may have one" if pid else None

@@ -140,7 +140,7 @@ class RetentionDays(click.ParamType[int]):
     envvar="SPOOL_METRICS",
     type=Address(),
     metavar="HOST:PORT",
-    help="Serve /metrics (Prometheus) and /healthz there; without HOST to this host alone.",
+    help="Serve /metrics (Prometheus), /healthz and /livez there; without HOST to this host alone.",
 )
 @click.option("--once", is_flag=True, help="Collect what is there, ship it, exit.")
 @click.option(

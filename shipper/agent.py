@@ -66,6 +66,9 @@ RESCUE_APART_S = 60.0
 """Sooner after a rescue, the disk is at fault and would damage the next spool too."""
 
 
+LOOKING = "looking whether the spool is sound, and saving what can be read if it is not"
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """
@@ -103,15 +106,22 @@ def run(settings: Settings) -> bool:
     """
     _allow_many_files()
     gc.freeze()  # what was imported stays: who looks for cycles need not look at it
-    with Supervisor(os.environ) as supervisor, ShipperLock(settings.db) as lock:
+    with ExitStack() as parts:
+        supervisor = parts.enter_context(Supervisor(os.environ))
+        lock = parts.enter_context(ShipperLock(settings.db))
+        telemetry = _listen(settings.metrics) if settings.metrics else None
+        if telemetry:
+            parts.callback(telemetry.close)
         damage = None
         while True:
-            supervisor.prepare("looking whether the spool is sound")
+            supervisor.prepare(LOOKING)
+            if telemetry:
+                telemetry.prepare(LOOKING)
             facts = rescue(settings.db, is_thorough=not lock.was_released, damage=damage)
             for fact in facts:
                 log.warning("%s", fact)
             begun_s = time.monotonic()
-            agent, delivered = _live(settings, supervisor)
+            agent, delivered = _live(settings, supervisor, telemetry)
             damage = agent.damage
             lock.is_in_order = damage is None
             if damage is None or agent.was_told_to_stop:
@@ -122,17 +132,16 @@ def run(settings: Settings) -> bool:
                 )
 
 
-def _live(settings: Settings, supervisor: Supervisor) -> tuple[_Agent, bool]:
+def _live(
+    settings: Settings, supervisor: Supervisor, telemetry: Telemetry | None
+) -> tuple[_Agent, bool]:
     """
     One agent, until a stop or until its spool turns out to be damaged, and whether all is sent.
     """
     with ExitStack() as parts:
-        telemetry = _listen(settings.metrics) if settings.metrics else None
-        if telemetry:
-            parts.callback(telemetry.close)  # also where there is no store
         store = parts.enter_context(Store(settings.db))
         if telemetry:
-            parts.callback(telemetry.close)  # before the store
+            parts.callback(telemetry.prepare, "the agent has ended")
         if is_open_to_all(settings.db):
             log.warning("%s can be read or written by every user of this host", settings.db)
         stop = parts.enter_context(stopping_on_signals())
@@ -225,7 +234,7 @@ class _Agent:
             pulses=[] if self._settings.once else [*pulses, upload_pulse],
         )
         if telemetry:
-            telemetry.start(vitals, health)
+            telemetry.watch(vitals, health)
         log.info("started")
         for thread in (upkeep, *captures):
             thread.start()

@@ -79,14 +79,16 @@ class Metrics:
             buckets=BUCKETS_S,
             registry=self._registry,
         )
+        self._spool = _SpoolCollector()
+        self._registry.register(self._spool)
         self._requests.labels("put", "ok")  # there from the start, so that its first one shows
         self._durations.labels("ok")
 
-    def watch(self, vitals: Vitals) -> None:
+    def watch(self, vitals: Vitals | None) -> None:
         """
-        Tell of this spool, too.
+        Tell of this spool, too; of none as long as it is not open.
         """
-        self._registry.register(_SpoolCollector(vitals))
+        self._spool.vitals = vitals
 
     def measured(self, endpoint: Endpoint) -> Endpoint:
         """
@@ -166,23 +168,28 @@ class _SpoolCollector(Collector):
     The spool's own counts, read when they are asked for.
     """
 
-    def __init__(self, vitals: Vitals) -> None:
-        self._vitals = vitals
+    def __init__(self) -> None:
+        self.vitals: Vitals | None = None
 
     def collect(self) -> Iterator[Metric]:
-        up = GaugeMetricFamily("spool_up", "1 where the spool can be read, else 0.", 1)
-        try:
-            totals = self._vitals.totals()
-        except SpoolUnusable:
-            up = GaugeMetricFamily("spool_up", up.documentation, 0)
-        else:
+        vitals = self.vitals
+        totals = _totals(vitals) if vitals else None
+        if vitals and totals:
             yield from _counters(totals)
             yield from _gauges(totals, now_ms())
-        yield up
+        is_up = totals is not None
+        yield GaugeMetricFamily("spool_up", "1 where the spool can be read, else 0.", is_up)
         sizes = GaugeMetricFamily("spool_file_bytes", "The spool's size on disk.", labels=["part"])
-        for part, size_bytes in self._vitals.sizes().items():
+        for part, size_bytes in vitals.sizes().items() if vitals else ():
             sizes.add_metric([part], size_bytes)
         yield sizes
+
+
+def _totals(vitals: Vitals) -> Totals | None:
+    try:
+        return vitals.totals()
+    except SpoolUnusable:
+        return None
 
 
 def _counters(totals: Totals) -> Iterator[Metric]:

@@ -40,6 +40,7 @@ __all__ = ["DEFAULT_DELAY_S", "Route", "is_region", "parse_route"]
 DEFAULT_DELAY_S = 4.0
 
 _EXAMPLE = "cloudwatch://us-east-1"
+_IMAGES_OWN = "cloudwatch://auto"
 _NEAR = 0.7  # how alike, from 0 to 1, a name must be to be what was meant
 _GONE = ("append_tag", "structured_data")  # options of logspout's other adapters
 _SWITCHES = ("NOEC2", "DEBUG")  # options that say it all by being there
@@ -129,10 +130,11 @@ def parse_route(text: str | None, environ: Mapping[str, str]) -> Route:
     The settings that *text* and *environ* together stand for.
 
     Without a text, `ROUTE_URIS` of the environment is the route, and without that `cloudwatch://`.
+    A bare `cloudwatch://auto`, the image's own command, is as none: it asks for nothing.
 
     Raises RouteError, before anything is done, for what cannot be meant.
     """
-    if text is None:
+    if text is None or text.strip() == _IMAGES_OWN:
         text = environ.get("ROUTE_URIS", "").strip() or "cloudwatch://"
     host, query = _split(text.strip())
     region = _region(host, environ)

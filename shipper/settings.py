@@ -42,7 +42,11 @@ class Setting:
 
 
 _ENTRIES = (
-    Setting("ROUTE_URIS", (AGENT,), "the route, when the command line has none"),
+    Setting(
+        "ROUTE_URIS",
+        (AGENT,),
+        "the route, when the command line has none, or a bare cloudwatch://auto",
+    ),
     Setting("DELAY", (ROUTE, AGENT), "seconds a line may wait for others to share its batch", "4"),
     Setting("NOEC2", (AGENT, ROUTE), "do not ask the EC2 metadata service"),
     Setting("DEBUG", (AGENT, ROUTE), "log each step"),

@@ -28,6 +28,7 @@ from prometheus_client.parser import text_string_to_metric_families
 WEB = "a" * 64
 OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
 DAY_MS = 86_400_000
+ALIVE = b'{"status": "ok"}\n'
 NEEDS_IPV6 = pytest.mark.skipif(
     not Path("/proc/net/if_inet6").exists(), reason="this host has no IPv6"
 )
@@ -250,9 +251,11 @@ def test_a_spool_that_cannot_grow_is_unhealthy_until_it_can(
         before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, before[1]))
         code, told = monitor.health()
+        life = monitor.ask("/livez")
         resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
         assert code == 503
         assert "cannot be written" in told["reason"]
+        assert life == (200, ALIVE), "a restart makes no room"
         wait_until(lambda: monitor.health()[0] == 200)
 
 
@@ -275,10 +278,59 @@ def test_a_health_check_that_cannot_be_meant_is_an_error(
         assert monitor.ask(f"/healthz{query}")[0] == 400
 
 
+HOLD = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+db.execute("PRAGMA user_version")
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_an_agent_that_rescues_its_spool_is_alive_and_not_yet_well(
+    endpoint: Endpoint, db: Path, containers: Path
+) -> None:
+    """
+    It may take minutes; who kills it meanwhile makes it begin anew.
+    """
+    target = ("--group", "g", "--stream", "s")
+    lines = "".join(f"{number} {'x' * 100}\n" for number in range(10_000))
+    assert spool("put", "--db", db, *target, stdin=lines).returncode == 0
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(db)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with other, db.open("r+b") as file:
+        assert other.stdout
+        assert other.stdout.readline()  # it is waited for before the rescue
+        file.seek(200 * 4096)
+        file.write(b"\xa5" * 4096)
+        file.flush()
+        db.with_name("spool.db.lock").write_text("4711\n")  # of an agent that crashed
+        options = ("--metrics", "0")
+        with Agent(db, containers, endpoint.environment(), options=options) as agent:
+            monitor = Monitor(agent)
+            wait_until(lambda: b"metrics on" in agent.own_log())
+            code, told = monitor.health()
+            assert (code, told["reason"].partition(",")[0]) == (
+                503,
+                "looking whether the spool is sound",
+            )
+            assert monitor.ask("/livez") == (200, ALIVE)
+            assert monitor.scrape()["spool_up"] == 0
+            other.communicate("\n")
+            agent.wait_started()
+            assert b"is damaged" in agent.own_log()
+            wait_until(lambda: monitor.health()[0] == 200)
+            assert monitor.scrape()["spool_up"] == 1
+
+
 # The server
 
 
-def test_there_are_two_pages_to_be_read_and_no_more(
+def test_there_are_three_pages_to_be_read_and_no_more(
     endpoint: Endpoint, db: Path, containers: Path
 ) -> None:
     with watched(db, containers, endpoint) as monitor:
@@ -286,6 +338,7 @@ def test_there_are_two_pages_to_be_read_and_no_more(
         assert monitor.ask("/metrics/../spool.db")[0] == 404
         assert monitor.ask("/metrics", "HEAD") == (200, b"")
         assert monitor.ask("/healthz", "HEAD") == (200, b"")
+        assert monitor.ask("/livez") == (200, ALIVE)
         assert monitor.ask("/metrics", "POST")[0] == 501
         assert monitor.ask("//[", "GET")[0] == 404
 

@@ -887,3 +887,27 @@ def test_a_copied_spool_is_a_spool(endpoint: Endpoint, db: Path, containers: Pat
     assert arrived(endpoint, "web") == ["one", "two"]
     whole: dict[str, Any] = status(copied)
     assert whole["sent"] == 2
+
+
+def test_names_and_doctor_say_that_a_running_agent_may_have_a_route_of_its_own(
+    endpoint: Endpoint, db: Path, containers: Path
+) -> None:
+    """
+    `docker exec spool spool names` would else tell what does not happen.
+    """
+    LogWriter(containers, WEB, "web").write("one")
+    environment = endpoint.environment() | {"SPOOL_CONTAINERS_DIR": str(containers)}
+    told = "no route is given, and the agent that runs (pid {}) may have one"
+    with Agent(db, containers, endpoint.environment()) as agent:
+        agent.wait_started()
+        told = told.format(agent.process.pid)
+        named = spool("names", "--db", db, environment=environment)
+        assert (named.returncode, named.stderr) == (
+            0,
+            f"spool names: {told}; give the same, as ROUTE or in ROUTE_URIS\n",
+        )
+        assert told in spool("doctor", "--db", db, environment=environment).stdout
+        for arguments, more in (((ROUTE,), {}), ((), {"ROUTE_URIS": ROUTE})):
+            known = spool("names", *arguments, "--db", db, environment=environment | more)
+            assert known.stderr == ""
+    assert spool("names", "--db", db, environment=environment).stderr == ""

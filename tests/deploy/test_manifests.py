@@ -25,7 +25,8 @@ from shipper.gotemplate import Context, parse
 from shipper.naming import NODE_NAME
 from shipper.pods import ContainerFolder
 from shipper.route import parse_route
-from shipper.settings import SETTINGS
+from shipper.settings import AGENT, SETTINGS
+from shipper.sources.multiline import SETTINGS as MULTILINE_SETTINGS
 from spool import __version__
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -33,6 +34,9 @@ DAEMONSET = DEPLOY / "kubernetes" / "daemonset.yaml"
 STACK = DEPLOY / "swarm" / "stack.yaml"
 KUBERNETES = ("1.29", "1.37")
 """The oldest that is still in use on EKS, and the newest there is a schema for."""
+
+HALF_AN_HOUR_S = 1_800
+"""The rescue of a spool of a gigabyte takes a minute, and longer on a slow disk."""
 
 
 def kubernetes() -> dict[str, dict[str, Any]]:
@@ -71,7 +75,7 @@ def deployed() -> Iterator[tuple[str, list[str], str, Mapping[str, str]]]:
 @pytest.mark.parametrize("version", KUBERNETES)
 def test_kubernetes_takes_the_daemonset(version: str) -> None:
     found = kubernetes()
-    assert set(found) == {"Namespace", "ServiceAccount", "DaemonSet"}
+    assert set(found) == {"Namespace", "ResourceQuota", "ServiceAccount", "DaemonSet"}
     for one in found.values():
         kubernetes_validate.validate(one, version, strict=True)
 
@@ -143,12 +147,12 @@ def test_spool_takes_what_it_is_told(given: tuple[str, list[str], str, dict[str,
     options = {str(option.envvar) for option in run_command.params if option.envvar}
     known = options | set(SETTINGS) | {NODE_NAME, POD_UID}
     assert set(environ) <= known
-    assert command[0] == "run"
-    context = run_command.make_context("run", command[1:])
+    assert command == ["run"], "what is in the environment `spool names` knows, too"
+    context = run_command.make_context("run", [])
     for option in run_command.params:
         if option.envvar in environ:
             option.type_cast_value(context, environ[str(option.envvar)])
-    parse_route(command[1], environ)
+    parse_route(None, environ)
 
 
 def rendered(template: str, labels: dict[str, str]) -> str:
@@ -187,6 +191,19 @@ def test_the_task_names_groups_and_streams_by_the_labels_of_ecs() -> None:
     assert rendered(environ["LOGSPOUT_STREAM"], labels) == "web/i"
 
 
+def test_the_stack_names_a_group_for_each_node() -> None:
+    environ = swarm()["services"]["spool"]["environment"]
+    assert environ["LOGSPOUT_GROUP"] == "/docker/{{.Node.Hostname}}", "filled in by Swarm"
+
+
+def test_compose_passes_on_every_setting_of_logspout() -> None:
+    service = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["spool"]
+    passed = {line.partition("=")[0] for line in service["environment"]}
+    known = {*SETTINGS.values(), *MULTILINE_SETTINGS}
+    assert {one.name for one in known if AGENT in one.where} <= passed
+    assert service["command"] == ["run"], "the route of the environment is the one"
+
+
 # --- what must hold on each -------------------------------------------------------------------
 
 
@@ -214,6 +231,28 @@ def test_the_root_file_system_is_read_only_and_no_capability_is_kept() -> None:
     assert task["linuxParameters"]["capabilities"] == {"drop": ["ALL"]}
     service = swarm()["services"]["spool"]
     assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
+
+
+def test_no_one_restarts_it_for_what_a_restart_would_not_mend() -> None:
+    """
+    Nor while it rescues a damaged spool: one that is killed begins anew.
+    """
+    pod = kubernetes()["DaemonSet"]["spec"]["template"]["spec"]["containers"][0]
+    assert pod["livenessProbe"]["httpGet"]["path"] == "/livez"
+    assert pod["readinessProbe"]["httpGet"]["path"] == "/healthz"
+    check = ecs("task-definition")["containerDefinitions"][0]["healthCheck"]
+    assert check["command"] == ["CMD", "spool", "status", "--max-lag", "24h"]
+    assert check["interval"] * check["retries"] >= HALF_AN_HOUR_S
+    check = swarm()["services"]["spool"]["healthcheck"]
+    assert check["test"] == ["CMD", "spool", "status", "--max-lag", "24h"]
+    assert int(check["interval"].removesuffix("m")) * 60 * check["retries"] >= HALF_AN_HOUR_S
+
+
+def test_its_own_log_is_kept_small() -> None:
+    task = ecs("task-definition")["containerDefinitions"][0]["logConfiguration"]
+    own = swarm()["services"]["spool"]["logging"]
+    assert task["options"] == own["options"] == {"max-size": "10m", "max-file": "3"}
+    assert task["logDriver"] == own["driver"] == "json-file"
 
 
 def test_logs_are_mounted_read_only_and_the_spool_outlives_the_container() -> None:

@@ -107,3 +107,11 @@ def test_the_role_of_a_service_account_is_for_that_of_the_daemonset_alone() -> N
     conditions = one["Condition"]["StringEquals"]
     assert "system:serviceaccount:spool:spool" in conditions.values()
     assert "sts.amazonaws.com" in conditions.values()
+
+
+def test_the_role_of_a_pod_identity_is_for_that_of_the_daemonset_alone() -> None:
+    [one] = statements("trust-eks-pod-identity")
+    assert one["Condition"]["StringEquals"] == {
+        "aws:RequestTag/kubernetes-namespace": "spool",
+        "aws:RequestTag/kubernetes-service-account": "spool",
+    }

@@ -107,6 +107,13 @@ def test_without_a_route_logspouts_own_variable_is_the_route():
     assert parse_route("cloudwatch://us-east-1", environ) == Route(region="us-east-1")
 
 
+def test_the_images_own_command_yields_to_logspouts_variable():
+    environ = {"ROUTE_URIS": "cloudwatch://eu-west-1?DEBUG"}
+    assert parse_route("cloudwatch://auto", environ) == Route(region="eu-west-1", debug=True)
+    assert parse_route("cloudwatch://auto?NOEC2", environ) == Route(use_ec2=False)
+    assert parse_route("cloudwatch://auto", {}) == Route()
+
+
 # Options
 
 
