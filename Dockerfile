@@ -3,21 +3,30 @@ ARG BASE_IMAGE=python:3.13-slim
 
 FROM ${BASE_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_QUIET=1
+# `--build-arg EXTRAS=web` adds the pages of `spool web`.
+ARG EXTRAS=
 WORKDIR /src
 # What Spool stands on has a layer of its own, made anew only when pyproject.toml changes. pip stays
 # in this stage and installs into /opt/spool from outside; sqlite-utils wants one there, for a command
-# of its own that is not used here.
+# of its own that is not used here. Nor are botocore's descriptions of all services but those that are
+# asked for logs and for credentials, which would be a third of all.
 COPY pyproject.toml ./
-RUN python3 -c 'import tomllib; \
+RUN python3 -c 'import os, tomllib; \
 told = tomllib.load(open("pyproject.toml", "rb")); \
-print(*told["project"]["dependencies"], sep="\n", file=open("run.txt", "w")); \
+project = told["project"]; \
+extras = [project["optional-dependencies"][name] for name in os.environ["EXTRAS"].split()]; \
+print(*sum(extras, project["dependencies"]), sep="\n", file=open("run.txt", "w")); \
 print(*told["build-system"]["requires"], sep="\n", file=open("build.txt", "w"))' \
     && python3 -m venv /opt/build \
     && python3 -m venv --without-pip /opt/spool \
     && /opt/build/bin/pip install --only-binary=:all: --requirement build.txt \
     && /opt/build/bin/pip --python /opt/spool/bin/python install --only-binary=:all: \
         --no-compile --requirement run.txt \
-    && /opt/build/bin/pip --python /opt/spool/bin/python uninstall --yes pip
+    && /opt/build/bin/pip --python /opt/spool/bin/python uninstall --yes pip \
+    && cd /opt/spool/lib/python3*/site-packages \
+    && find botocore/data -mindepth 1 -maxdepth 1 -type d ! -name logs ! -name sts ! -name sso ! -name sso-oidc \
+        ! -name signin -exec rm -r {} + \
+    && rm -r apsw/tests apsw/sqlite_extra_binaries
 COPY README.md LICENSE ./
 COPY spool spool
 COPY shipper shipper

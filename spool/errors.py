@@ -4,6 +4,7 @@ What can be wrong with a spool.
 SpoolError
 ├── SpoolUnusable      the file cannot be opened, made or written
 │   ├── NoSpool        there is none yet
+│   ├── SpoolBusy      another process has it to itself
 │   ├── NotASpool      it holds something else
 │   ├── NewerSpool     a newer version of this program wrote it
 │   └── SpoolDamaged   it is ours, and cannot be read as a whole
@@ -21,6 +22,7 @@ __all__ = [
     "NewerSpool",
     "NoSpool",
     "NotASpool",
+    "SpoolBusy",
     "SpoolDamaged",
     "SpoolError",
     "SpoolHeld",
@@ -56,6 +58,18 @@ class NoSpool(SpoolUnusable):
     def __init__(self, path: object, what: str = "no spool here") -> None:
         self.path = path
         super().__init__(f"{path}: {what}; `spool run` makes one, or give another path with --db")
+
+
+class SpoolBusy(SpoolUnusable):
+    """
+    Another process has had the file to itself for longer than one waits.
+    """
+
+    def __init__(self, path: object) -> None:
+        super().__init__(
+            f"{path}: another process has it to itself; an agent that rescues a damaged spool may"
+            " take minutes, and its log tells when it is done"
+        )
 
 
 class NotASpool(SpoolUnusable):

@@ -31,6 +31,7 @@ from spool.errors import (
     NewerSpool,
     NoSpool,
     NotASpool,
+    SpoolBusy,
     SpoolDamaged,
     SpoolError,
     SpoolUnusable,
@@ -413,6 +414,8 @@ class Inspection:
         if isinstance(error, NotASpool) or _is_damage(error):
             is_ours = was_spool(self.path)
             return SpoolDamaged(self.path, "header") if is_ours else NotASpool(self.path)
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            return SpoolBusy(self.path)
         return _unreadable(self.path, error)
 
 

@@ -27,7 +27,15 @@ from typing import Any, Literal
 
 import apsw
 
-from spool.errors import NewerSpool, NoSpool, NotASpool, SpoolDamaged, SpoolUnusable, TwoDrivers
+from spool.errors import (
+    NewerSpool,
+    NoSpool,
+    NotASpool,
+    SpoolBusy,
+    SpoolDamaged,
+    SpoolUnusable,
+    TwoDrivers,
+)
 from spool.patience import WAIT_S, Patience
 from spool.place import make_folder, open_file, who_may
 
@@ -327,8 +335,8 @@ def connect(path: Path, patience: Patience) -> apsw.Connection:
     A connection for writing to the spool at `path`; an empty file there becomes one. To open one
     that is there writes nothing, and so waits for no other process's transaction.
 
-    Raises `SpoolUnusable`, `NotASpool` or `NewerSpool`; then the file is as it was. A file that
-    SQLite cannot read is none, as far as can be told here.
+    Raises `SpoolUnusable`, `SpoolBusy`, `NotASpool` or `NewerSpool`; then the file is as it was. A
+    file that SQLite cannot read is none, as far as can be told here.
     """
     try:
         connection = apsw.Connection(str(path))
@@ -340,6 +348,8 @@ def connect(path: Path, patience: Patience) -> apsw.Connection:
             raise
     except (apsw.NotADBError, apsw.CorruptError) as error:
         raise NotASpool(path) from error
+    except apsw.BusyError as error:
+        raise SpoolBusy(path) from error
     except apsw.Error as error:
         raise SpoolUnusable(f"{path}: cannot be used as a spool: {_reason(error)}") from error
     return connection

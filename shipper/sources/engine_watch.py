@@ -212,7 +212,9 @@ class Watch:
     def _say_away(self, error: EngineUnavailable) -> None:
         if self.answers is not False and not self._is_closed.is_set():
             where = without_secrets(self._world.engine.base_url)
-            log.warning("no engine at %s: %s", where, without_secrets(str(error)))
+            # one that has never answered is, as a rule, one that nobody asked for
+            level = logging.INFO if self.answers is None else logging.WARNING
+            log.log(level, "no engine at %s: %s", where, without_secrets(str(error)))
         self.answers = False
 
     # --- the reading threads ----------------------------------------------------------------

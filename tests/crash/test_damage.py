@@ -7,13 +7,15 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
+import subprocess
+import sys
 import time
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from agent import HOST_GROUP, ROUTE, Agent, LogWriter, spool, wait_until
+from agent import HOST_GROUP, ROUTE, Agent, LogWriter, clean_environment, spool, wait_until
 from cloudwatch_endpoint import Endpoint, status
 
 PAGE_BYTES = 8192
@@ -263,3 +265,34 @@ def test_kills_during_the_rescue_lose_nothing(
     arrived = Counter(endpoint.messages("g", "s"))
     assert arrived.keys() == set(lines)
     assert is_sound(db)
+
+
+ALONE = """
+import fcntl, os, sys
+from spool.rescue import SHARED_BYTES
+start, length = SHARED_BYTES
+fcntl.lockf(os.open(sys.argv[1], os.O_RDWR), fcntl.LOCK_EX, length, start)
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_while_a_rescue_is_under_way_others_are_told_to_wait(db: Path) -> None:
+    put(db, 1)
+    other = subprocess.Popen(
+        [sys.executable, "-c", ALONE, str(db)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=clean_environment(),
+    )
+    with other:
+        assert other.stdout
+        assert other.stdout.readline() == "ready\n"
+        for command in (["status"], ["events"], ["check"]):
+            done = spool(*command, "--db", db)
+            assert (done.returncode, done.stdout) == (1, "")
+            assert "another process has it to itself" in done.stderr, command
+            assert "owner" not in done.stderr
+        other.communicate("\n")
+    assert spool("status", "--db", db).returncode == 0

@@ -218,6 +218,18 @@ def test_it_has_what_it_runs_and_nothing_to_build_with(engine: Engine, spool_ima
     assert said_by(engine, spool_image, *search.split()) == ""
 
 
+def test_it_can_ask_for_credentials_in_every_way_and_knows_no_other_service(
+    engine: Engine, spool_image: str
+) -> None:
+    made = (
+        "import boto3; session = boto3.Session(region_name='us-east-1');"
+        "made = [session.client(name) for name in ('logs', 'sts', 'sso', 'sso-oidc', 'signin')];"
+        "print(*session.get_available_services())"
+    )
+    known = said_by(engine, spool_image, "/opt/spool/bin/python", "-c", made)
+    assert known == "logs signin sso sso-oidc sts"
+
+
 def test_its_modules_are_compiled_for_good(engine: Engine, spool_image: str) -> None:
     """
     Nothing could be compiled again where it runs: each has its code beside it, of the kind that is
