@@ -24,8 +24,8 @@ print(*told["build-system"]["requires"], sep="\n", file=open("build.txt", "w"))'
         --no-compile --requirement run.txt \
     && /opt/build/bin/pip --python /opt/spool/bin/python uninstall --yes pip \
     && cd /opt/spool/lib/python3*/site-packages \
-    && find botocore/data -mindepth 1 -maxdepth 1 -type d ! -name logs ! -name sts ! -name sso ! -name sso-oidc \
-        ! -name signin -exec rm -r {} + \
+    && find botocore/data -mindepth 1 -maxdepth 1 -type d ! -name logs ! -name signin ! -name sso \
+        ! -name sso-oidc ! -name sts -exec rm -r {} + \
     && rm -r apsw/tests apsw/sqlite_extra_binaries
 COPY README.md LICENSE ./
 COPY spool spool
