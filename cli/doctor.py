@@ -42,7 +42,7 @@ from shipper.route import Route, parse_route
 from shipper.service import configured_region
 from shipper.sources.multiline import rule_from
 from spool import __version__
-from spool.schema import sqlite_version
+from spool.connection import sqlite_version
 from spool.wording import counted
 
 __all__ = ["command"]

@@ -30,9 +30,9 @@ from shipper.upload import Uploader, now_ms
 from spool import replay
 from spool.errors import SpoolDamaged, SpoolHeld
 from spool.lock import ShipperLock
+from spool.opening import unfinished_rescues
 from spool.piece import Ages
 from spool.rescue import rescue
-from spool.schema import unfinished_rescues
 from spool.selection import Selection
 from spool.store import EXPIRED, TOO_NEW, TOO_OLD, Store
 from spool.wording import counted, human_bytes, human_duration

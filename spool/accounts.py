@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import apsw
 
 from spool import extent
+from spool.connection import select
 from spool.queue import enqueue
 from spool.run import runs_stored
 from spool.salvage import Salvage
-from spool.schema import RUN_BLOCK, select
+from spool.schema import RUN_BLOCK
 
 __all__ = ["LOST_GROUP", "Outcome", "settle"]
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import apsw
 
-from spool.schema import BLOCK_IDS, integrity, select
+from spool.connection import integrity, select
+from spool.schema import BLOCK_IDS
 from spool.store import Store
 
 __all__ = ["audit"]

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import apsw
 
 from spool import queue
+from spool.connection import select
 from spool.run import blocks
-from spool.schema import select
 
 __all__ = ["Batch", "find", "record", "record_part", "reject"]
 

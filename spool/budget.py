@@ -22,9 +22,9 @@ import threading
 from collections.abc import Iterator
 from typing import Literal
 
+from spool.connection import WAL_KEEP_BYTES
 from spool.queue import SLICE_BYTES
 from spool.retention import drop_rejected, drop_unsent, prune_sent
-from spool.schema import WAL_KEEP_BYTES
 from spool.store import Store
 from spool.wording import human_bytes
 

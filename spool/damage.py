@@ -11,8 +11,9 @@ from pathlib import Path
 
 import apsw
 
+from spool.connection import integrity, select
 from spool.pages import Pages, opened
-from spool.schema import APPLICATION_ID, PAGE_BYTES, VERSION, integrity, select
+from spool.schema import APPLICATION_ID, PAGE_BYTES, VERSION
 from spool.shapes import roots_in, tables
 
 __all__ = ["NOT_TEXT", "find_damage", "is_damage", "was_spool"]

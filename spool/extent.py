@@ -12,8 +12,9 @@ from collections.abc import Iterable, Sequence
 
 import apsw
 
+from spool.connection import select
 from spool.run import Run
-from spool.schema import BLOCK_IDS, select
+from spool.schema import BLOCK_IDS
 
 __all__ = ["add", "rebuild", "remeasure"]
 

@@ -37,16 +37,9 @@ from spool.errors import (
     SpoolUnusable,
     TooSlow,
 )
+from spool.opening import claim_driver, refuse_damaged, release_driver
 from spool.place import who_may
-from spool.schema import (
-    APPLICATION_ID,
-    BLOCK_IDS,
-    RUN_BLOCK,
-    VERSION,
-    claim_driver,
-    refuse_damaged,
-    release_driver,
-)
+from spool.schema import APPLICATION_ID, BLOCK_IDS, RUN_BLOCK, VERSION
 from spool.selection import Selection
 
 __all__ = ["Inspection", "Row", "open_for_strangers"]

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 import apsw
 
-from spool.schema import BLOCK_IDS, select
+from spool.connection import select
+from spool.schema import BLOCK_IDS
 from spool.selection import Selection
 from spool.store import EXPIRED
 

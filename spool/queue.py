@@ -18,8 +18,9 @@ from itertools import accumulate, pairwise
 import apsw
 
 from spool import extent
+from spool.connection import select
 from spool.run import RUN_BYTES, Run, runs_stored
-from spool.schema import RUN_BLOCK, select
+from spool.schema import RUN_BLOCK
 
 __all__ = [
     "SLICE_BYTES",

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field, replace
 import apsw
 
 from spool import extent
+from spool.connection import select
 from spool.piece import Ages, Piece, blocks, pieces
 from spool.queue import enqueue
 from spool.run import runs_stored
-from spool.schema import select
 from spool.selection import Selection
 from spool.store import Store, queue_newest
 

@@ -26,12 +26,14 @@ from pathlib import Path
 import apsw
 
 from spool.accounts import LOST_GROUP, Outcome, settle
+from spool.connection import select
 from spool.damage import find_damage
 from spool.errors import SpoolUnusable
+from spool.opening import unfinished_rescues
 from spool.pages import Pages, opened
 from spool.place import who_may
 from spool.salvage import salvage, salvage_checkpoints
-from spool.schema import FOR_GOOD, create_tables, select, unfinished_rescues
+from spool.schema import FOR_GOOD, create_tables
 
 __all__ = ["rescue"]
 

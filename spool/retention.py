@@ -14,8 +14,8 @@ from collections.abc import Iterator
 import apsw
 
 from spool import extent
+from spool.connection import select
 from spool.queue import SLICE_EVENTS, drop_oldest, slice_length
-from spool.schema import select
 from spool.store import Store
 
 __all__ = ["drop_rejected", "drop_unsent", "prune", "prune_sent", "shrink"]

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import apsw
 
-from spool.schema import RUN_BLOCK, select
+from spool.connection import select
+from spool.schema import RUN_BLOCK
 
 __all__ = ["RUN_BYTES", "Event", "Run", "blocks", "runs_of", "runs_stored"]
 

@@ -12,9 +12,10 @@ from functools import cache
 
 import apsw
 
+from spool.connection import select
 from spool.pages import INDEX_KINDS, TABLE_KINDS, TABLE_LEAF, Pages
 from spool.records import Value
-from spool.schema import FOR_GOOD, create_tables, select
+from spool.schema import FOR_GOOD, create_tables
 
 __all__ = ["Table", "roots_in", "tables_in"]
 

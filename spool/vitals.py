@@ -12,8 +12,9 @@ from pathlib import Path
 
 import apsw
 
+from spool.connection import select
 from spool.errors import SpoolUnusable
-from spool.schema import VERSION, select
+from spool.schema import VERSION
 from spool.store import Store
 
 __all__ = ["Totals", "Vitals"]

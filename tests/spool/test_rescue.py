@@ -664,7 +664,7 @@ def test_one_who_opens_it_during_a_rescue_gets_the_new_file(db, past, monkeypatc
     """
     An opening that began before the renaming must not end in the file that was set aside.
     """
-    connect = sys.modules["spool.store"].connect
+    connect = sys.modules["spool.file"].connect
     has_come = []
 
     def late(path, patience):
@@ -676,7 +676,7 @@ def test_one_who_opens_it_during_a_rescue_gets_the_new_file(db, past, monkeypatc
                 return connect(db.with_name("spool.db.damaged-now"), patience)
         return connect(path, patience)
 
-    monkeypatch.setattr("spool.store.connect", late)
+    monkeypatch.setattr("spool.file.connect", late)
     with Store(db) as store:
         store.stream_id("g", "stored late")
     with Inspection(db) as inspection:
