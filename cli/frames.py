@@ -31,7 +31,7 @@ from cli.panel import (
 from cli.rates import Counters, History, Key, Meter, Rate, chart
 from cli.standing import Standing, is_failing, lag_s, read_standing, worst_first
 from spool.errors import SpoolError
-from spool.inspection import Row
+from spool.window import Row
 from spool.wording import human_duration
 
 __all__ = ["Moment", "Watch"]

@@ -24,7 +24,7 @@ from cli.standing import (
     troubles,
     waiting,
 )
-from spool.inspection import Row
+from spool.window import Row
 from spool.wording import counted, human_bytes, human_duration
 
 __all__ = [

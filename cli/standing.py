@@ -14,8 +14,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from spool.inspection import Inspection, Row
+from spool.inspection import Inspection
 from spool.lock import holder
+from spool.window import Row
 from spool.wording import counted, human_duration
 
 __all__ = [

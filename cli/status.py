@@ -17,8 +17,8 @@ from cli.options import Duration, db_option, format_option
 from cli.output import Line, write_lines, write_rows
 from cli.panel import Figure, agent_fact, cropped, fact, file_fact, rest, table, verdict
 from cli.standing import Standing, lag_s, read_standing, since_s, waiting, worst_first
-from spool.inspection import Row
 from spool.skipped import listed
+from spool.window import Row
 from spool.wording import counted, human_duration
 
 __all__ = ["command"]

@@ -11,9 +11,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from spool.inspection import Inspection, Row
+from spool.inspection import Inspection
 from spool.schema import BLOCK_IDS
 from spool.selection import Selection
+from spool.window import Row
 
 __all__ = ["Found", "find_newest"]
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from itertools import accumulate
 from operator import add
 
-from spool.inspection import Inspection, Row
+from spool.inspection import Inspection
 from spool.schema import RUN_BLOCK
+from spool.window import Row
 
 __all__ = ["Timeline", "timeline"]
 

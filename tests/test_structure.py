@@ -39,7 +39,7 @@ HOMES = {
     "prometheus_client": ("shipper/metrics.py",),
     "requests": ("shipper/sources/engine_api.py",),  # the errors that docker lets through
     "rich": ("cli/output.py",),
-    "sqlite_utils": ("spool/inspection.py",),
+    "sqlite_utils": ("spool/window.py",),
     "uvicorn": ("cli/web_parts/server.py",),
     "watchdog": ("shipper/sources/bell.py",),
 }
@@ -156,7 +156,7 @@ def test_only_the_two_drivers_homes_open_sqlite() -> None:
     Never both on one file in one process: so there is one place for each.
     """
     users = {str(path.relative_to(ROOT)) for path in FILES if "sqlite3" in set(imports(path))}
-    assert users <= {"spool/inspection.py"}
+    assert users <= {"spool/window.py"}
 
 
 def test_every_module_says_what_it_is() -> None:

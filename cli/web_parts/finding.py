@@ -15,9 +15,10 @@ from pathlib import Path
 from cli.options import MAX_ROWS
 from cli.times import parse_time
 from cli.web_parts.words import replay_command
-from spool.inspection import Inspection, Row
+from spool.inspection import Inspection
 from spool.search import Found, find_newest
 from spool.selection import STATES, Selection
+from spool.window import Row
 
 __all__ = ["FIELDS", "Answer", "find"]
 

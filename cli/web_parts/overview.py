@@ -18,9 +18,10 @@ from cli.web_parts.plots import Plot, plots_of
 from cli.web_parts.verdict import Finding, findings, is_stuck
 from cli.web_parts.words import zone
 from spool.errors import TooSlow
-from spool.inspection import Inspection, Row
+from spool.inspection import Inspection
 from spool.lock import holder
 from spool.timeline import Timeline, timeline
+from spool.window import Row
 from spool.wording import human_bytes
 
 __all__ = ["WINDOWS", "Overview", "look"]

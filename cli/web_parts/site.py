@@ -19,8 +19,8 @@ from datasette.plugins import pm
 
 from cli.web_parts.descriptions import METADATA
 from cli.web_parts.pages import Pages
-from spool.inspection import open_for_strangers
 from spool.opening import claim_driver, release_driver
+from spool.window import open_for_strangers
 
 __all__ = ["make_site"]
 

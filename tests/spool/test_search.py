@@ -5,9 +5,10 @@ Events that hold a text, the newest first.
 import pytest
 
 from spool.errors import TooSlow
-from spool.inspection import Inspection, open_for_strangers
+from spool.inspection import Inspection
 from spool.search import find_newest
 from spool.selection import Selection
+from spool.window import open_for_strangers
 
 LONG_S = 60.0
 
