@@ -169,13 +169,20 @@ class LogWriter:
     """
 
     def __init__(
-        self, containers: Path, container_id: str, name: str, *, running: bool = True
+        self,
+        containers: Path,
+        container_id: str,
+        name: str,
+        *,
+        running: bool = True,
+        tty: bool = False,
     ) -> None:
         self.id = container_id
         self.folder = containers / container_id
         self.folder.mkdir(parents=True)
         self.path = self.folder / f"{container_id}-json.log"
         self.name = name
+        self.tty = tty
         self.configure(name=name, running=running)
         self.path.touch()
 
@@ -187,7 +194,7 @@ class LogWriter:
         config = {
             "ID": self.id,
             "Name": f"/{name}",
-            "Config": {"Hostname": self.id[:12], "Tty": False, "Env": [], "Labels": {}},
+            "Config": {"Hostname": self.id[:12], "Tty": self.tty, "Env": [], "Labels": {}},
             "State": {"Running": running},
         }
         new = self.folder / ".tmp-config.v2.json1"

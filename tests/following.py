@@ -22,12 +22,12 @@ from spool.store import Store
 __all__ = ["descriptors_below", "follow", "following", "make_intake", "skipped", "stored"]
 
 
-def make_intake(store: Store, containers: Path) -> Intake:
+def make_intake(store: Store, containers: Path, **settings: Any) -> Intake:
     """
-    The rules of an agent without settings; streams have the names of containers.
+    The rules of an agent with these settings alone; streams have the names of containers.
     """
     namer = Namer("host", "{{.Name}}", "host", instance_id=str, region=str)
-    return Intake(store, Chooser(Route(), "files", containers, None), namer)
+    return Intake(store, Chooser(Route(), "files", containers, None), namer, **settings)
 
 
 def _quietly() -> dict[str, Any]:

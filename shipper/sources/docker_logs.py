@@ -14,8 +14,9 @@ from typing import BinaryIO, cast
 
 from shipper.containers import Container, read_container
 from shipper.plain_files import open_plain
-from shipper.sources.file_source import FileSource, Log
+from shipper.sources.file_source import FileSource
 from shipper.sources.files import is_missing
+from shipper.sources.followed import Log
 from shipper.sources.intake import Intake
 from shipper.sources.lines import Joiner
 
@@ -28,6 +29,7 @@ class JsonFileSource(FileSource):
     """
 
     option = "--containers-dir"
+    kind = "json-file"
 
     def logs(self) -> list[Log]:
         """

@@ -13,24 +13,18 @@ from __future__ import annotations
 import logging
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Hashable, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from time import monotonic, sleep
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
-from msgspec import json
-
-from shipper.containers import Container
 from shipper.sources.bell import POLL_S, Bell
-from shipper.sources.files import ContainerFiles, Place, Shelf
+from shipper.sources.followed import Followed, Log
 from shipper.sources.intake import Intake
-from shipper.sources.lines import Joiner
 from shipper.sources.log_file import READ_BYTES
 from shipper.sources.reading import Reading
-from spool.skipped import BLANK, DAMAGED, FILES_LOST
-from spool.store import Chunk
 
-__all__ = ["FileSource", "Log"]
+__all__ = ["FileSource"]
 
 log = logging.getLogger(__name__)
 
@@ -54,33 +48,6 @@ SCAN_ON_S = 2.0
 """So long after a file was opened the folders are looked at each time."""
 
 
-class Log(Shelf, Protocol):
-    """
-    One log: its files, and who writes it.
-    """
-
-    key: str
-    """Of its checkpoint."""
-
-    title: str
-    """What it is called in the agent's own log."""
-
-    def container(self) -> Container:
-        """
-        Who writes it, as far as is known now.
-        """
-
-    def version(self) -> Hashable:
-        """
-        Something that differs where `container` has changed.
-        """
-
-    def joiner(self, intake: Intake, container: Container) -> Joiner:
-        """
-        What makes events of its lines.
-        """
-
-
 class FileSource(ABC):
     """
     Every log under `folder` that `intake` takes from files.
@@ -89,6 +56,9 @@ class FileSource(ABC):
     option: ClassVar[str]
     """Of the command line, which names the folder."""
 
+    kind: ClassVar[str]
+    """Of its logs, as checkpoints have it."""
+
     def __init__(self, folder: Path, intake: Intake) -> None:
         self.folder = folder
         self.unlisted: OSError | None = None
@@ -96,9 +66,10 @@ class FileSource(ABC):
         self.unopened: dict[Path, OSError] = {}
         """The logs that it is to collect and could not open when it last tried, and why."""
         self._intake = intake
+        self._begun_key = f"{self.kind}:begun"
         self._is_first_scan = True
         self._scan_until_s = 0.0
-        self._logs: dict[str, _Followed] = {}
+        self._logs: dict[str, Followed] = {}
         self._bell = Bell(folder, on_open=self._hold_newer)
 
     @abstractmethod
@@ -177,16 +148,31 @@ class FileSource(ABC):
         if new:
             with self._intake.store.transaction():  # one for the names of all of them
                 self._begin(new)
-        self.unopened = {
-            one.log.live: reason for one in self._logs.values() if (reason := one.why_missed())
-        }
+        self._skip_backlogs()
+        self.unopened = {one.log.live: one.missed for one in self._logs.values() if one.missed}
         self._is_first_scan = False
 
     def _begin(self, logs: list[Log]) -> None:
+        is_first = self._is_first_scan and not self._intake.store.checkpoint(self._begun_key)
         for one in logs:
-            followed = _Followed(one, self._intake, is_older=self._is_first_scan)
+            followed = Followed(one, self._intake, is_older=is_first)
             followed.refresh()
             self._logs[str(one.live)] = followed
+
+    def _skip_backlogs(self) -> None:
+        """
+        What is skipped at the first start is on record, and so is that there was one: whatever is
+        written from then on is read, also after a restart.
+        """
+        if self._intake.backlog and self._intake.tail is None:
+            return
+        checkpoints: dict[str, str] = {}
+        for followed in self._logs.values():
+            checkpoints |= followed.skip_backlog()
+        if self._is_first_scan:
+            checkpoints[self._begun_key] = "true"
+        if checkpoints:
+            self._intake.store.append([], checkpoints=checkpoints)
 
     def _hold_newer(self, path: str) -> None:
         """
@@ -205,11 +191,13 @@ class FileSource(ABC):
         while True:
             most_bytes = 0
             for key, followed in list(self._logs.items()):
-                if size := followed.read_into(reading, once=once):
-                    most_bytes = max(most_bytes, size)
-                elif followed.log.is_gone():
-                    followed.finish_into(reading)
-                    self._logs.pop(key).files.close()
+                size = followed.read_into(reading, once=once)
+                if not size and followed.log.is_gone():
+                    size = followed.read_into(reading, once=once)  # written just before it went
+                    if not size:
+                        followed.finish_into(reading)
+                        self._logs.pop(key).files.close()
+                most_bytes = max(most_bytes, size)
                 if reading.bytes >= READING_BYTES:
                     yield reading
                     reading = Reading()
@@ -224,110 +212,3 @@ class FileSource(ABC):
         for followed in self._logs.values():
             followed.files.close()
         self._logs.clear()
-
-
-class _Followed:
-    """
-    One log: who writes it, its files, and the joining of their lines.
-    """
-
-    def __init__(self, followed: Log, intake: Intake, *, is_older: bool) -> None:
-        self.log = followed
-        self._intake = intake
-        self._version_seen: Hashable = None
-        self._joiner: Joiner | None = None
-        self._running = True
-        self._last_line_s = monotonic()
-        self._has_told_damage = False
-        self._why_not: str | None = None
-        saved = json.decode(intake.store.checkpoint(followed.key) or "null")
-        self._resume = saved["open"] if saved else {}
-        self._is_first_sight = is_older and not saved
-        self.files = ContainerFiles(followed, place=Place(*saved["place"]) if saved else None)
-
-    def refresh(self) -> None:
-        """
-        Ask who writes it where that is new or changed, and hold the file.
-        """
-        if not self.files.hold():
-            return
-        version = self.log.version()
-        if version != self._version_seen:
-            self._version_seen = version
-            self._configure(self.log.container())
-
-    def why_missed(self) -> OSError | None:
-        """
-        Why a file of it, which is to be collected, cannot be opened.
-        """
-        error = self.files.unopened
-        return None if error and self._intake.takes(self.log.container(), "files") else error
-
-    def _configure(self, container: Container) -> None:
-        if self._joiner and container.problem:
-            return  # `docker rm` takes the configuration first; its last lines keep their stream
-        self._running = container.running
-        why_not = self._intake.takes(container, "files")
-        if why_not != self._why_not:
-            self._why_not = why_not
-            log.info("not collecting %s: %s", container.name, why_not)
-        if self._joiner:
-            self._joiner.stream_id = self._intake.stream_id(container)
-        elif not why_not:
-            self._begin(container)
-
-    def _begin(self, container: Container) -> None:
-        if container.problem:
-            log.warning("container %.12s: %s; its id is its name", container.id, container.problem)
-        self._joiner = self.log.joiner(self._intake, container)
-        self._joiner.resume(self._resume)
-        if self._is_first_sight and not self._intake.backlog:
-            self.files.skip_all_but(0)
-        elif self._is_first_sight and self._intake.tail is not None:
-            self.files.skip_all_but(self._intake.tail)
-        target = self._intake.target(container)
-        log.info("collecting %s as %s %s", container.name, target.group, target.stream)
-
-    def read_into(self, reading: Reading, *, once: bool) -> int:
-        """
-        Add the next lines to `reading`; returns how many bytes of them there were.
-        """
-        joiner = self._joiner
-        if joiner is None or self._why_not:
-            return 0
-        lines = self.files.read_lines()
-        if lines:
-            self._last_line_s = monotonic()
-            self._add(reading, joiner, Chunk(joiner.stream_id, joiner.read(lines)))
-            reading.bytes += len(lines)
-            return len(lines)
-        if joiner.is_open() and ((once and not joiner.open) or self._has_ended(joiner)):
-            self._add(reading, joiner, Chunk(joiner.stream_id, joiner.flush()))
-        return 0
-
-    def finish_into(self, reading: Reading) -> None:
-        """
-        The container is gone: what is open will not end.
-        """
-        if self._joiner and self._joiner.is_open():
-            self._add(reading, self._joiner, Chunk(self._joiner.stream_id, self._joiner.flush()))
-
-    def _has_ended(self, joiner: Joiner) -> bool:
-        self.refresh()
-        return not self._running or monotonic() - self._last_line_s > joiner.patience_s()
-
-    def _add(self, reading: Reading, joiner: Joiner, chunk: Chunk) -> None:
-        if chunk.events:
-            reading.chunks.append(chunk)
-        if self.files.place:
-            place = self.files.place
-            reading.checkpoints[self.log.key] = json.encode(
-                {"place": [place.head, place.offset], "open": joiner.position()}
-            ).decode()
-        if joiner.damaged and not self._has_told_damage:
-            self._has_told_damage = True
-            log.warning("damaged records in %s are left out", self.log.title)
-        reading.skip(BLANK, joiner.blank)
-        reading.skip(DAMAGED, joiner.damaged + self.files.torn)
-        reading.skip(FILES_LOST, self.files.lost)
-        joiner.blank = joiner.damaged = self.files.torn = self.files.lost = 0

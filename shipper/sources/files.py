@@ -139,7 +139,7 @@ class ContainerFiles:
             if file.was_replaced():
                 self._start_over(file)
             lines = file.read_lines()
-            if not lines and self._is_rotated(file):
+            if not lines and (self._newer or self._is_rotated(file)):
                 lines = file.read_lines()  # written between the first look and the rename
                 if not lines and not self._go_on(file):
                     return b""

@@ -125,8 +125,9 @@ class Joiner:
 
     `source_ids` are the ids of the container's stdout and stderr; `only` those that are wanted.
     With `keep_blank` an empty line is a single space, as CloudWatch takes no empty message. One of
-    more than `max_bytes` of UTF-8 becomes several events. What is not an event is counted in
-    `blank` and `damaged` (records or lines).
+    more than `max_bytes` of UTF-8 becomes several events. `unjoined` is what `multiline` had open
+    before it was taken away. What is not an event is counted in `blank` and `damaged` (records or
+    lines).
     """
 
     stream_id: int
@@ -136,6 +137,7 @@ class Joiner:
     max_bytes: int = MAX_MESSAGE_BYTES
     only: frozenset[int] | None = None
     multiline: Multiline | None = None
+    unjoined: dict[str, Any] = field(default_factory=dict)
     blank: int = 0
     damaged: int = 0
 
@@ -162,7 +164,20 @@ class Joiner:
         """
         if self.only is not None:
             events = [event for event in events if event[2] in self.only]
+        if self.unjoined:
+            events = self._as_they_are() + events
         return self.multiline.read(events) if self.multiline else events
+
+    def _as_they_are(self) -> list[Event]:
+        """
+        Messages that were open when lines were still joined.
+        """
+        begun, self.unjoined = self.unjoined, {}
+        return [
+            (self.stream_id, timestamp, int(source_id), text)
+            for source_id, (timestamp, lines) in begun.items()
+            for text in split_message("\n".join(lines), self.max_bytes)
+        ]
 
     def read_records(self, records: Iterable[tuple[str, str, str]]) -> list[Event]:
         """
@@ -193,12 +208,14 @@ class Joiner:
         """
         Whether a message has begun whose end was not read.
         """
-        return bool(self.open) or bool(self.multiline and self.multiline.open)
+        return bool(self.open or self.unjoined or (self.multiline and self.multiline.open))
 
     def patience_s(self) -> float:
         """
         How long the end of what is open is waited for when its container is silent.
         """
+        if self.unjoined and not self.open:
+            return 0.0
         if self.multiline and not self.open:
             return self.multiline.rule.flush_s
         return OPEN_MESSAGE_S
@@ -332,7 +349,9 @@ class Joiner:
         position: dict[str, Any] = {
             stream: [message.time, message.text] for stream, message in self.open.items()
         }
-        if self.multiline and self.multiline.open:
+        if self.unjoined:
+            position["multiline"] = self.unjoined
+        elif self.multiline and self.multiline.open:
             position["multiline"] = self.multiline.position()
         return position
 
@@ -340,9 +359,11 @@ class Joiner:
         """
         Go on where `position` was given.
         """
-        begun = position.get("multiline")
-        if begun and self.multiline:
+        begun = position.get("multiline", {})
+        if self.multiline:
             self.multiline.resume(begun)
+        else:
+            self.unjoined = begun  # the setting was taken away
         self.open = {
             stream: Open(*message) for stream, message in position.items() if stream != "multiline"
         }

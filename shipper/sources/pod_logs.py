@@ -22,8 +22,9 @@ from shipper.containers import Container
 from shipper.plain_files import open_plain
 from shipper.pods import ContainerFolder, container_folders, run_of
 from shipper.sources.cri import CriJoiner
-from shipper.sources.file_source import FileSource, Log
+from shipper.sources.file_source import FileSource
 from shipper.sources.files import is_missing
+from shipper.sources.followed import Log
 from shipper.sources.intake import Intake
 from shipper.sources.lines import Joiner
 
@@ -36,6 +37,7 @@ class PodLogSource(FileSource):
     """
 
     option = "--pods-dir"
+    kind = "cri"
 
     def logs(self) -> list[Log]:
         """

@@ -8,6 +8,7 @@ import gzip
 import logging
 import os
 import random
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -20,8 +21,10 @@ from agent import LogWriter, wait_until
 from following import descriptors_below, follow, following, make_intake, skipped
 from following import stored as messages
 
+from shipper.containers import Container
 from shipper.sources import bell, file_source
-from shipper.sources.docker_logs import JsonFileSource
+from shipper.sources.docker_logs import DockerLog, JsonFileSource
+from shipper.sources.multiline import rule_from
 from shipper.sources.reading import Reading
 from spool.store import Store
 
@@ -38,6 +41,10 @@ def read_once(containers: Path, store: Store) -> None:
 
 def reading(containers: Path, store: Store) -> AbstractContextManager[threading.Event]:
     return following(source_of(containers, store), store)
+
+
+def put_in(store: Store, reading: Reading) -> None:
+    store.append(reading.chunks, checkpoints=reading.checkpoints, skipped=reading.skipped)
 
 
 def stored(store: Store, stream: str = "web") -> list[str]:
@@ -317,3 +324,128 @@ def test_a_damaged_line_costs_itself_alone(
     read_once(containers, store)
     assert stored(store) == ["before", "after"]
     assert skipped(store).get("damaged records", 0) <= 1
+
+
+# --- what a review has found ---------------------------------------------------------------------
+
+
+def test_messages_that_were_open_are_kept_when_lines_are_joined_no_more(
+    store: Store, containers: Path
+) -> None:
+    web = LogWriter(containers, WEB, "web")
+    web.write("first line", "  more of it")
+    rule = rule_from(r"^\s", {})
+    joined = JsonFileSource(containers, make_intake(store, containers, multiline=rule))
+    with following(joined, store):
+        wait_until(lambda: store.checkpoint(f"json-file:{WEB}"))
+    web.write("later")
+    read_once(containers, store)
+    assert stored(store) == ["first line\n  more of it", "later"]
+
+
+def test_messages_that_were_open_need_no_later_line(store: Store, containers: Path) -> None:
+    LogWriter(containers, WEB, "web").write("first line", "  more of it")
+    rule = rule_from(r"^\s", {})
+    joined = JsonFileSource(containers, make_intake(store, containers, multiline=rule))
+    with following(joined, store):
+        wait_until(lambda: store.checkpoint(f"json-file:{WEB}"))
+    read_once(containers, store)
+    assert stored(store) == ["first line\n  more of it"]
+
+
+def test_files_that_are_held_are_read_when_the_container_is_removed(
+    store: Store, containers: Path
+) -> None:
+    web = LogWriter(containers, WEB, "web")
+    web.write("a1", "a2")
+    source = source_of(containers, store)
+    readings = source.readings(threading.Event(), once=True)
+    put_in(store, next(readings))
+    web.rotate()
+    web.write("b1")
+    [followed] = source._logs.values()
+    followed.files.hold_newer()
+    shutil.rmtree(containers / WEB)
+    for reading in readings:
+        put_in(store, reading)
+    assert stored(store) == ["a1", "a2", "b1"]
+
+
+def test_a_line_that_is_written_just_before_the_container_is_removed_is_read(
+    store: Store, containers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web = LogWriter(containers, WEB, "web")
+    web.write("one")
+    is_gone = DockerLog.is_gone
+
+    def written_and_removed(log: DockerLog) -> bool:
+        if (containers / WEB).exists():
+            web.write("last")
+            shutil.rmtree(containers / WEB)
+        return is_gone(log)
+
+    monkeypatch.setattr(DockerLog, "is_gone", written_and_removed)
+    read_once(containers, store)
+    assert stored(store) == ["one", "last"]
+
+
+@pytest.mark.parametrize("options", [{"backlog": False}, {"tail": 1}], ids=str)
+def test_what_is_written_while_the_agent_is_down_is_read_without_backlog_too(
+    store: Store, containers: Path, options: dict[str, Any]
+) -> None:
+    """
+    Of a container that was silent until then, and of one that was made meanwhile.
+    """
+
+    def read() -> None:
+        follow(JsonFileSource(containers, make_intake(store, containers, **options)), store)
+
+    web = LogWriter(containers, WEB, "web")
+    web.write("zero", "one")
+    read()
+    before = stored(store)
+    web.write("two", "three")
+    LogWriter(containers, WORKER, "worker").write("four", "five")
+    read()
+    assert stored(store) == [*before, "two", "three"]
+    assert stored(store, "worker") == ["four", "five"]
+    assert before == ([] if options == {"backlog": False} else ["one"])
+
+
+def test_no_file_is_held_of_a_container_that_is_not_collected(
+    store: Store, containers: Path
+) -> None:
+    web = LogWriter(containers, WEB, "web", tty=True)
+    web.write("one")
+    source = source_of(containers, store)
+    with following(source, store):
+        wait_until(lambda: source._logs)
+        for _ in range(3):
+            web.rotate()
+            web.write("more")
+        assert descriptors_below(containers / WEB) == 0
+
+
+def test_a_log_that_cannot_be_opened_is_not_tried_without_end(
+    store: Store, containers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    To look at a container is to open files, and each opening has the folders looked at.
+    """
+    LogWriter(containers, WEB, "web").write("one")
+    (containers / WEB / f"{WEB}-json.log").unlink()
+    os.mkfifo(containers / WEB / f"{WEB}-json.log")
+    container, looks = DockerLog.container, []
+
+    def counted(log: DockerLog) -> Container:
+        looks.append(log.title)
+        return container(log)
+
+    monkeypatch.setattr(DockerLog, "container", counted)
+    source = source_of(containers, store)
+    with following(source, store):
+        wait_until(lambda: source.unopened)
+        LogWriter(containers, WORKER, "worker").write("two")
+        wait_until(lambda: stored(store, "worker") == ["two"])
+        time.sleep(1)
+    assert len(looks) < 10
