@@ -172,6 +172,7 @@ class Doorbells:
         """
         Whether the bell was listened to and stays armed.
         """
+        self._eager = {other for other in self._eager if other.socket.fileno() >= 0}  # not closed
         self._eager.add(bell)
         has_room = sum(other.kept_bytes for other in self._eager) < EAGER_BYTES
         stays = bell.is_eager and has_room and bell.listen() and not bell.has_ended
