@@ -21,6 +21,7 @@ from shipper.route import Route
 __all__ = ["Choice", "Chooser", "own_container_id", "own_pod_uid", "path_match"]
 
 MOUNTINFO = Path("/proc/self/mountinfo")
+MEMBER = re.compile(r"\\(.)|[\[&~|^]", re.DOTALL)
 _OWN_MOUNTS = ("/etc/hostname", "/etc/hosts", "/etc/resolv.conf")
 _ID_IN_PATH = re.compile(r"/containers/([0-9a-f]{64})/")
 _OWN_POD_MOUNTS = ("/etc/hosts", "/dev/termination-log")
@@ -136,27 +137,46 @@ def path_match(pattern: str, text: str) -> bool:
 @lru_cache(maxsize=256)
 def _compiled(pattern: str) -> re.Pattern[str] | None:
     token = re.compile(r"\*+|\?|\\(.)|\[(\^?)((?:\\.|[^\\\]])+)\]|([^*?\\\[])", re.DOTALL)
-    parts: list[str] = []
+    parts: list[list[str]] = [[]]  # between stars
     position = 0
     while position < len(pattern):
         match = token.match(pattern, position)
         if match is None:
             return None
-        parts.append(_translated(match))
+        if match[0][0] == "*":
+            parts.append([])
+        else:
+            parts[-1].append(_translated(match))
         position = match.end()
     try:
-        return re.compile("".join(parts), re.DOTALL)
+        return re.compile(_joined(*map("".join, parts)), re.DOTALL)
     except re.error:
         return None
+
+
+def _joined(first: str, *more: str) -> str:
+    """
+    With stars between: what follows one is taken where it is found first and, as in Go, for good.
+    To try the others, too, would take a power of the text's length: a label may be of any.
+    """
+    if not more:
+        return first
+    between = [f"(?>[^/]*?{part})" for part in more[:-1]]
+    return "".join([first, *between, "[^/]*", more[-1]])
 
 
 def _translated(match: re.Match[str]) -> str:
     quoted, negation, members, plain = match.groups()
     if members is not None:
-        return "[" + negation + re.sub(r"([\[&~|])", r"\\\1", members) + "]"
-    if match[0][0] == "*":
-        return "[^/]*"
+        return f"[{negation}{MEMBER.sub(_member, members)}]"
     return "[^/]" if match[0] == "?" else re.escape(quoted or plain)
+
+
+def _member(match: re.Match[str]) -> str:
+    """
+    In brackets a backslash quotes, too: `[\\d]` is the letter.
+    """
+    return re.escape(match[1]) if match[1] else f"\\{match[0]}"
 
 
 def own_container_id() -> str | None:

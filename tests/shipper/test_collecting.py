@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shipper import collecting
 from shipper.collecting import Chooser, own_container_id, own_pod_uid, path_match
@@ -191,3 +193,49 @@ def test_the_agent_knows_its_own_pod_by_what_the_kubelet_mounts(
     monkeypatch.setattr(collecting, "MOUNTINFO", mountinfo)
     assert own_pod_uid() == own
     assert own_container_id() is None
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "expected"),
+    [
+        ("a*b*c", "a-b-b-c", True),
+        ("a*b*c", "a-b-c-", False),
+        ("*b*", "a/b", False),
+        ("a**b", "a--b", True),
+        ("*a*/*b", "xay/zb", True),
+        (r"[\d]", "d", True),
+        (r"[\d]", "1", False),
+        (r"[\]]", "]", True),
+        (r"[a\-c]", "b", False),
+        (r"[a\-c]", "-", True),
+        ("[a^]", "^", True),
+    ],
+)
+def test_stars_and_brackets_are_gos_too(pattern: str, text: str, expected: bool) -> None:
+    assert path_match(pattern, text) is expected
+
+
+def matches(pattern: str, text: str) -> bool:
+    """
+    Of letters, stars and question marks, as one would write it down.
+    """
+    if not pattern:
+        return not text
+    if pattern[0] == "*":
+        ends = range(text.find("/") + 1 or len(text) + 1)
+        return any(matches(pattern[1:], text[end:]) for end in ends)
+    is_one = bool(text) and (text[0] == pattern[0] or (pattern[0] == "?" and text[0] != "/"))
+    return is_one and matches(pattern[1:], text[1:])
+
+
+@given(st.text("ab*?", max_size=8), st.text("ab", max_size=8))
+def test_a_pattern_with_stars_matches_what_it_means(pattern: str, text: str) -> None:
+    assert path_match(pattern, text) is matches(pattern, text)
+
+
+def test_no_label_is_long_enough_to_hold_up_the_agent() -> None:
+    """
+    The time would grow with the fourth power of the length.
+    """
+    assert not path_match("*a*b*a*c*", "ab" * 50_000)
+    assert path_match("*a*b*a*c*", "ab" * 50_000 + "c")
