@@ -8,6 +8,7 @@ waits long; an event on its way stays, and so does the newest, whose id would be
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 
@@ -96,12 +97,14 @@ def shrink(store: Store) -> None:
     """
     Give what is free in the file back to the file system, but for a share of what is in use.
     """
+    before = math.inf
     while True:
         with store.idle_writer() as db:
             free: int = db.pragma("freelist_count")
             spare = free - (db.pragma("page_count") - free) // FREE_SHARE
-            if spare <= 0:
+            if spare <= 0 or free >= before:  # somebody's VACUUM may have made it a file that stays
                 break
+            before = free
             select(db, f"PRAGMA incremental_vacuum({min(spare, FREE_PAGES)})")
         time.sleep(PAUSE_S)
     store.empty_log()  # only then does the file itself end earlier

@@ -2,7 +2,9 @@
 What leaves the spool, and above all what does not.
 """
 
+import sqlite3
 import threading
+from contextlib import closing
 
 from spool.piece import Ages
 from spool.replay import requeue
@@ -103,6 +105,20 @@ def test_each_stream_counts_its_own(desk):
     desk.put((1, "d"), stream="two")
     assert prune(desk.store, sent_before_ms=desk.now_ms) == 3
     assert (desk.counts("one")["pruned"], desk.counts("two")["pruned"]) == (2, 1)
+
+
+def test_a_file_that_somebody_made_one_that_never_shrinks_is_left_so(desk):
+    for n in range(10):
+        sent_hours_ago(desk, 30, *((n, "x" * 1_000) for _ in range(500)))
+    desk.store.close()
+    with closing(sqlite3.connect(desk.path)) as db:
+        db.execute("PRAGMA journal_mode = DELETE")
+        db.execute("PRAGMA auto_vacuum = 0")
+        db.execute("VACUUM")
+    desk.reopen()
+    assert prune(desk.store, sent_before_ms=desk.now_ms) == 4_999  # the newest event stays
+    shrink(desk.store)
+    assert desk.path.stat().st_size > 5_000_000
 
 
 def test_the_file_shrinks_again(desk):
