@@ -181,10 +181,7 @@ class Uploader:
         a stop.
         """
         begin_s = time.monotonic()
-        while (
-            not stop.is_set()
-            and time.monotonic() - max(begin_s, self._way.last_success_s) < give_up_s
-        ):
+        while not stop.is_set() and time.monotonic() - self._tried_s(begin_s) < give_up_s:
             is_known = self._enqueue(everything=True)
             on_progress()
             if not is_known:
@@ -195,6 +192,13 @@ class Uploader:
                 with self._changed:
                     self._changed.wait_for(self._is_idle, LOOK_S)
         return self._is_idle()
+
+    def _tried_s(self, begin_s: float) -> float:
+        """
+        Since when there is no success; what waits for its pace may yet have one.
+        """
+        paced_s = self._pace.latest_s if self._pace else begin_s
+        return max(begin_s, self._way.last_success_s, paced_s)
 
     def finish(self, budget_s: float) -> None:
         """

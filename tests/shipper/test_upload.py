@@ -25,6 +25,7 @@ from cloudwatch_endpoint import (
     status,
 )
 
+from shipper.backoff import Pace
 from shipper.cloudwatch import CloudWatch
 from shipper.upload import Uploader, now_ms
 from spool.audit import audit
@@ -470,3 +471,15 @@ def test_draining_gives_up_after_so_long_without_a_success(
     assert not uploader.drain(give_up_s=0.5, stop=threading.Event())
     uploader.finish(0)
     assert store.unsent() == 1
+
+
+def test_draining_does_not_give_up_while_it_waits_for_its_own_pace(
+    store: Store, cloudwatch: CloudWatch, endpoint: Endpoint
+) -> None:
+    for stream in ("one", "two", "three"):
+        append(store, stream, "x" * 1_000)
+    uploader = Uploader(store, cloudwatch, concurrency=1, pace=Pace(bytes_per_s=700))
+    uploader.start()
+    assert uploader.drain(give_up_s=1, stop=threading.Event())
+    uploader.finish(0)
+    assert store.unsent() == 0
