@@ -17,7 +17,7 @@ from shipper.containers import Container, read_container
 from shipper.naming import Namer
 from shipper.pods import pod_containers
 from shipper.sources.engine_api import Engine
-from shipper.sources.engine_wire import ContainerGone, EngineUnavailable
+from shipper.sources.engine_wire import ContainerGone, EngineError
 
 __all__ = ["Entry", "engine_containers", "inspected", "roster"]
 
@@ -78,7 +78,7 @@ def engine_containers() -> list[Container] | None:
     try:
         engine.connect()
         return [container for id_ in engine.containers() if (container := inspected(engine, id_))]
-    except EngineUnavailable:
+    except EngineError:
         return None
     finally:
         engine.close()

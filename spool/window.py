@@ -54,6 +54,9 @@ LONGEST_VALUE_BYTES = 16 * 1024 * 1024
 HEAP_BYTES = 256 * 1024 * 1024
 """What SQL that somebody typed into a form may build: a message has 1 MiB at most."""
 
+NO_TEXT = "Could not decode to UTF-8"
+"""What Python's sqlite3 says of bytes in a text that are none."""
+
 LOOK_INSTRUCTIONS = 1_000
 """Of SQLite's machine, between two looks at the clock: about 0.1 ms."""
 
@@ -212,7 +215,7 @@ def _is_damage(error: Exception) -> bool:
     Whether SQLite's words mean a damaged file: so do bytes in a text that are none.
     """
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "UTF-8" in str(error)
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or str(error).startswith(NO_TEXT)
 
 
 def open_for_strangers(path: Path) -> sqlite3.Connection:

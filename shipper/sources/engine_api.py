@@ -71,15 +71,12 @@ class Found:
 class Engine:
     """
     One engine. Its methods may be called from any thread, after `connect`.
-
-    Raises `EngineUnavailable` where the certificates that DOCKER_CERT_PATH names cannot be used.
     """
 
     def __init__(self, base_url: str | None = None) -> None:
         self.base_url = base_url or default_base_url()
-        with _translated():
-            self._tls = kwargs_from_env().get("tls")
-            self._tls_context = _tls_context(self._tls) if self._tls else None
+        self._tls: Any = None
+        self._tls_context: ssl.SSLContext | None = None
         self._client: docker.APIClient | None = None
         self._sockets: set[socket.socket] = set()
         self._lock = threading.Lock()
@@ -87,11 +84,14 @@ class Engine:
 
     def connect(self) -> None:
         """
-        Find the engine and agree on a version of the API. Raises `EngineUnavailable`.
+        Find the engine and agree on a version of the API. Raises `EngineUnavailable`, also where
+        the certificates that DOCKER_CERT_PATH names cannot be used.
         """
         if self._client:
             self._client.close()
         with _translated():
+            self._tls = kwargs_from_env().get("tls")
+            self._tls_context = _tls_context(self._tls) if self._tls else None
             self.hang_up(self.dial())  # docker's client leaves a socket open where none answers
             self._client = docker.APIClient(
                 base_url=self.base_url, version="auto", timeout=TIMEOUT_S, tls=self._tls or False

@@ -19,7 +19,7 @@ from shipper.backoff import Backoff
 from shipper.redaction import without_secrets
 from shipper.sources.doorbells import Doorbells
 from shipper.sources.engine_container import EngineContainer, World
-from shipper.sources.engine_wire import ContainerGone, EngineUnavailable, Opened
+from shipper.sources.engine_wire import ContainerGone, EngineError, EngineUnavailable, Opened
 from shipper.sources.outbox import Closed
 from shipper.sources.turns import Turns
 
@@ -114,7 +114,7 @@ class Watch:
             try:
                 self._world.engine.connect()
                 self._attend(backoff)
-            except EngineUnavailable as error:
+            except EngineError as error:  # also a proxy that knows no such path
                 self._say_away(error)
             if not self._world.follows:
                 self._was_listed = True
@@ -209,7 +209,7 @@ class Watch:
         container.is_stale = True
         self._turns.ring(container_id)
 
-    def _say_away(self, error: EngineUnavailable) -> None:
+    def _say_away(self, error: EngineError) -> None:
         if self.answers is not False and not self._is_closed.is_set():
             where = without_secrets(self._world.engine.base_url)
             # one that has never answered is, as a rule, one that nobody asked for

@@ -10,12 +10,14 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -911,3 +913,57 @@ def test_names_and_doctor_say_that_a_running_agent_may_have_a_route_of_its_own(
             known = spool("names", *arguments, "--db", db, environment=environment | more)
             assert known.stderr == ""
     assert spool("names", "--db", db, environment=environment).stderr == ""
+
+
+class NotThere(BaseHTTPRequestHandler):
+    """
+    An engine, or a proxy before it, that knows its version and nothing else.
+    """
+
+    def do_GET(self) -> None:
+        is_version = "/version" in self.path
+        answer = {"ApiVersion": "1.43"} if is_version else {"message": "page not found"}
+        body = json.dumps(answer).encode()
+        self.send_response(200 if is_version else 404)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_an_engine_that_answers_with_404_is_one_that_is_away(
+    endpoint: Endpoint, db: Path, containers: Path
+) -> None:
+    LogWriter(containers, WEB, "web").write("one")
+    with ThreadingHTTPServer(("127.0.0.1", 0), NotThere) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        environment = endpoint.environment() | {
+            "DOCKER_HOST": f"tcp://127.0.0.1:{server.server_port}"
+        }
+        where = ("--containers-dir", containers, "--source", "auto")
+        done = spool("run", ROUTE, "--db", db, *where, "--once", environment=environment)
+        named = spool("names", ROUTE, *where[:2], "--source", "api", environment=environment)
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    assert "no engine at tcp://127.0.0.1" in done.stderr
+    assert endpoint.messages(HOST_GROUP, "web") == ["one"]
+    assert "Traceback" not in named.stderr
+
+
+def test_certificates_of_docker_that_are_not_there_keep_no_file_from_being_read(
+    endpoint: Endpoint, db: Path, containers: Path
+) -> None:
+    LogWriter(containers, WEB, "web").write("one")
+    environment = endpoint.environment() | {
+        "DOCKER_HOST": "tcp://127.0.0.1:1",
+        "DOCKER_TLS_VERIFY": "1",
+        "DOCKER_CERT_PATH": "/nonexistent",
+    }
+    where = ("--containers-dir", containers, "--source", "auto")
+    done = spool("run", ROUTE, "--db", db, *where, "--once", environment=environment)
+    assert done.returncode == 0, done.stderr
+    assert endpoint.messages(HOST_GROUP, "web") == ["one"]
+    for command in (["names", ROUTE, *where], ["doctor", ROUTE, "--db", db]):
+        assert "Traceback" not in spool(*command, environment=environment).stderr
