@@ -181,7 +181,7 @@ def _pieces(line: str, width: int) -> Iterator[str]:
     while cells(rest.rstrip(" ")) > width:
         piece = head(rest, width) or rest[0]
         space = piece.rfind(" ") + 1
-        if rest[len(piece)] != " " and space > len(piece) // 2:
+        if rest[len(piece) :][:1] != " " and space > len(piece) // 2:
             piece = piece[:space]
         yield piece
         rest = rest[len(piece) :].removeprefix(" ")

@@ -93,3 +93,12 @@ def test_what_is_below_a_row_has_two_lines_and_the_last_tells_what_is_cut() -> N
 
 def test_without_rows_there_is_the_head_alone() -> None:
     assert lines_of([], Shape(("id", "message")), 80) == ["id  message"]
+
+
+@given(ROWS, st.integers(1, 12))
+def test_a_terminal_that_is_narrower_than_a_letter_still_gets_every_letter(
+    rows: list[dict[str, Any]], width: int
+) -> None:
+    lines = lines_of(rows, Shape(("n", "one", "two")), width)
+    shown = sorted("".join("".join(lines[1:]).split()))
+    assert set("".join("".join(f"{r['one']}{r['two']}" for r in rows).split())) <= set(shown)
