@@ -10,14 +10,13 @@ import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from cli.errors import FAILED, Failure, Full, WrongUsage
 from cli.options import Name, db_option, max_size_option
-from cli.times import parse_time
+from cli.times import parse_stamp
 from shipper.naming import legal_group, legal_stream
 from shipper.sources.reading import Reading
 from shipper.sources.text import TextSource
@@ -45,7 +44,8 @@ WAIT_S = 0.2
 @click.option(
     "--timestamp-field",
     metavar="NAME",
-    help="Lines are JSON objects with their time in this field (ISO 8601, or s or ms since 1970).",
+    help="Lines are JSON objects with their time in this field: ISO 8601, or s, ms, µs or ns since"
+    " 1970.",
 )
 @max_size_option(
     default=None,
@@ -81,7 +81,7 @@ def command(
         source = TextSource(
             place=lambda: (store.stream_id(group, stream), store.source_id("put")),
             now_ms=lambda: time.time_ns() // 1_000_000,
-            parse_time=lambda text: parse_time(text, now=datetime.now(UTC)),
+            parse_time=parse_stamp,
             timestamp_field=timestamp_field or ("timestamp" if as_json else None),
             message_field="message" if as_json else None,
         )

@@ -9,9 +9,13 @@ from datetime import UTC, datetime, time, timedelta
 
 from shipper.durations import parse_duration
 
-__all__ = ["parse_duration", "parse_time"]
+__all__ = ["parse_duration", "parse_stamp", "parse_time"]
 
 _EPOCH = re.compile(r"\d{9,13}(?:\.\d{1,9})?", re.ASCII)
+
+_STAMP = re.compile(r"(\d{9,20})(?:\.\d{1,9})?", re.ASCII)
+_STAMP_UNITS = ((11, 1e3), (14, 1), (17, 1e-3), (20, 1e-6))
+"""(digits, ms): so long a number is s, ms, µs or ns since the epoch, from 1973 to 5138."""
 
 EPOCH_MS_DIGITS = 12
 """A number this long is ms since the epoch, a shorter one seconds."""
@@ -38,6 +42,23 @@ def parse_time(text: str, *, now: datetime) -> int:
         f"{text!r} is no time; write it as 2h, 14:00, 'yesterday 14:00', 2026-11-22T10:00Z "
         "or seconds since the epoch"
     )
+
+
+def parse_stamp(text: str) -> int:
+    """
+    The time in a record: ISO 8601, or a number of s, ms, µs or ns since the epoch; in ms since the
+    epoch. What names no zone is local time.
+
+    Raises ValueError.
+    """
+    number = _STAMP.fullmatch(text)
+    if number:
+        unit_ms = next(ms for digits, ms in _STAMP_UNITS if len(number[1]) <= digits)
+        return round(float(text) * unit_ms)
+    moment = None if text.isdigit() else _iso(text, datetime.now(UTC))
+    if moment is None:
+        raise ValueError(f"{text!r} is no time of a record")
+    return _ms(moment)
 
 
 def _ago(text: str, now: datetime) -> datetime | None:

@@ -92,6 +92,8 @@ def test_a_timestamp_field_gives_each_line_its_time(db: Path) -> None:
         '{"at": "2026-11-22T12:00:00.123+02:00"}',
         '{"at": 1795341600.123}',
         '{"at": 1795341600123, "more": {"nested": [1]}}',
+        '{"at": "1795341600123456", "as": "journalctl -o json has it"}',
+        '{"at": 1795341600123456789}',
     ]
     assert put(db, "--timestamp-field", "at", stdin="\n".join(lines)).returncode == 0
     assert stored(db) == [(1_795_341_600_123, line) for line in lines]
@@ -99,6 +101,7 @@ def test_a_timestamp_field_gives_each_line_its_time(db: Path) -> None:
 
 def test_lines_without_a_readable_time_are_stored_counted_and_told(db: Path) -> None:
     odd = ["no json", "[1]", '"text"', '{"at": true}', '{"at": null}', '{"at": "soon"}', "{}"]
+    odd += ['{"at": 12345.5}', '{"at": "123456"}', '{"at": "5m"}', '{"at": "20261122"}']
     odd += ['{"at": -5}', '{"at": 1e400}', '{"at": [1]}', '{"at": {"a": 1}}', "nan", "\x00"]
     begin_ms = time.time_ns() // 1_000_000
     done = put(db, "--timestamp-field", "at", stdin="\n".join([*odd, '{"at": 1795341600}']))
