@@ -48,7 +48,7 @@ class RetentionDays(click.ParamType[int]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         text = str(value).strip()
-        if not text.isdigit() or int(text) not in RETENTION_DAYS:
+        if not (text.isascii() and text.isdigit()) or int(text) not in RETENTION_DAYS:
             days = ", ".join(map(str, RETENTION_DAYS))
             self.fail(f"CloudWatch keeps events for one of these: {days}", param, ctx)
         return int(text)

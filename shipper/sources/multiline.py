@@ -26,6 +26,7 @@ __all__ = ["SETTINGS", "Match", "Multiline", "MultilineRule", "rule_from"]
 DEFAULT_PATTERN = r"^\s"
 DEFAULT_SEPARATOR = "\n"
 DEFAULT_FLUSH_S = 0.5
+MAX_MS_DIGITS = 9
 
 SETTINGS = (
     Setting("MULTILINE_PATTERN", (AGENT,), "a regular expression", DEFAULT_PATTERN),
@@ -140,7 +141,7 @@ def _match(text: str | None, pattern: re.Pattern[str], *, is_flag: bool) -> Matc
 def _flush_s(text: str | None) -> float:
     if text is None:
         return DEFAULT_FLUSH_S
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_MS_DIGITS):
         raise RouteError(f"MULTILINE_FLUSH_AFTER {text!r} is no number of milliseconds")
     return int(text) / 1000
 

@@ -364,3 +364,26 @@ def test_another_user_without_a_spool_is_told_of_the_hosts(seen_by_all: Path) ->
     without = as_nobody(sys.executable, "-c", program, "status").stderr
     assert "no spool here" in without
     assert "sudo" not in without
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "told"),
+    [
+        (["run", "--retention-days", "²"], {}, "keeps events for one of these"),
+        (["run", "--keep", "999999999999w"], {}, "longer than a hundred years"),
+        (["prune", "--keep", "999999999999w"], {}, "longer than a hundred years"),
+        (["top", "--interval", "999999999999w", "-n", "2"], {}, "longer than a hundred years"),
+        (
+            ["run", "cloudwatch://us-east-1?NOEC2"],
+            {"MULTILINE_FLUSH_AFTER": "9" * 400},
+            "is no number of milliseconds",
+        ),
+    ],
+    ids=["retention", "keep", "prune", "interval", "flush"],
+)
+def test_what_is_far_too_much_is_wrong_usage(
+    db: Path, arguments: list[str], environment: dict[str, str], told: str
+) -> None:
+    done = spool(*arguments, "--db", db, environment=environment)
+    assert (done.returncode, told in done.stderr) == (2, True), done.stderr
+    assert len(done.stderr.splitlines()) == 1
