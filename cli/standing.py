@@ -8,7 +8,7 @@ ten events as for ten million.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ __all__ = [
     "summary",
     "troubles",
     "waiting",
+    "warnings_of",
     "worst_first",
 ]
 
@@ -77,9 +78,8 @@ def read_standing(db: Path, *, group: str | None = None, stream: str | None = No
         sizes = {"bytes": spool.size_bytes(), "wal_bytes": spool.log_bytes()}
         notes = spool.notes()
     agent = holder(db)
-    limit = notes.pop("max_size", None)
-    if agent is None:
-        notes.clear()  # it ended without taking them back
+    limit = notes.get("max_size")
+    warnings = warnings_of(notes, agent)
     oldest = [row["oldest_unsent"] for row in streams if row["oldest_unsent"]]
     standing = {
         **{name: sum(row[name] for row in streams) for name in COUNTS},
@@ -87,13 +87,20 @@ def read_standing(db: Path, *, group: str | None = None, stream: str | None = No
         **sizes,
         "agent": agent,
         "max_size": int(limit["text"]) if limit else None,
-        "full": "full" in notes,
-        "warnings": list(notes.values()),
+        "full": notes.get("full") in warnings,
+        "warnings": warnings,
         "skipped": skipped,
         "streams": sorted(streams, key=lambda row: (-row["unsent"], row["group"])),
     }
     told = [{"text": trouble.text, "since": trouble.since} for trouble in troubles(standing)]
     return {**standing, "troubles": told}
+
+
+def warnings_of(notes: Mapping[str, Row], agent: int | None) -> list[Row]:
+    """
+    What keeps the agent that runs from its work; one that has ended did not take it back.
+    """
+    return [] if agent is None else [note for name, note in notes.items() if name != "max_size"]
 
 
 def troubles(standing: Standing) -> list[Trouble]:

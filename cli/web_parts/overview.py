@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.output import printable
+from cli.standing import COUNTS, warnings_of
 from cli.web_parts.plots import Plot, plots_of
 from cli.web_parts.verdict import Finding, findings, is_stuck
 from cli.web_parts.words import zone
@@ -48,7 +49,6 @@ MAX_STREAMS = 20
 MAX_NAMES = 500
 """To choose from in the search form."""
 
-COUNTS = ("unsent", "sent", "rejected", "collected", "pruned", "dropped")
 
 REJECTED = """
 SELECT *, (SELECT timestamp FROM event WHERE event.id = newest_id) AS newest_ms
@@ -97,6 +97,7 @@ def look(db: Path, *, window: str | None, now_ms: int) -> Overview:
             streams = spool.streams()
             rejected = list(spool.query(REJECTED))
             skipped = spool.skipped()
+            notes = spool.notes()
             wanted = window if window in WINDOWS else _usual_window(spool, now_ms)
         shown, course = _course(spool, wanted, now_ms)
         size = human_bytes(spool.size_bytes())
@@ -119,6 +120,7 @@ def look(db: Path, *, window: str | None, now_ms: int) -> Overview:
             skipped=skipped,
             oldest_unsent=oldest,
             agent=agent,
+            warnings=[note["text"] for note in warnings_of(notes, agent)],
             errors=errors,
             now_ms=now_ms,
         ),

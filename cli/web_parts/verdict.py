@@ -8,7 +8,7 @@ where something can be done, the command that does it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -50,16 +50,19 @@ def findings(
     skipped: Mapping[str, int],
     oldest_unsent: str | None,
     agent: int | None,
+    warnings: Sequence[str],
     errors: Counter[str],
     now_ms: int,
 ) -> list[Finding]:
     """
-    `errors` are the last ones of the streams, and of how many.
+    `warnings` are the agent's own words, `errors` the last ones of the streams, and of how many.
     """
     age_ms = _age_ms(oldest_unsent, now_ms)
-    found = [
+    found = [Finding("bad", "The agent says", detail=text) for text in warnings]
+    found += [
         Finding("bad", f"{counted(streams, 'stream')} cannot be sent", detail=error)
         for error, streams in errors.most_common(3)
+        if not any(error in text for text in warnings)
     ]
     if totals["unsent"] and agent is None:
         words = (

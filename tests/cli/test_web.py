@@ -492,6 +492,23 @@ def test_it_follows_a_running_agent_and_no_page_holds_up_the_file(
         assert agent.stop() == 0
 
 
+def test_what_keeps_the_agent_from_its_work_is_on_the_start_page(
+    db: Path, tmp_path: Path, endpoint: Endpoint
+) -> None:
+    nowhere = tmp_path / "nowhere"
+    environment = endpoint.environment() | {"SPOOL_PODS_DIR": str(nowhere)}
+    with Agent(db, nowhere, environment) as agent:
+        wait_until(lambda: db.exists() and status(db)["troubles"])
+        (trouble,) = status(db)["troubles"]
+        assert "no such folders" in trouble["text"]
+        with Web(db) as web:
+            words = text_of(web.page())
+            assert f"The agent says {trouble['text']}" in words
+            assert "Nothing was collected yet" not in words
+            assert agent.stop() == 0
+            assert "The agent says" not in text_of(web.page())
+
+
 def checkpoint(db: Path) -> bool:
     """
     Whether the whole write-ahead log could go into the file, which any reader would keep it from.
