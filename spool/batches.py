@@ -40,19 +40,22 @@ class Batch:
     in_order: bool = field(default=False, compare=False)
 
 
-def record(db: apsw.Connection, stream_id: int, taken: queue.Taken, *, now_ms: int) -> int:
+def record(
+    db: apsw.Connection, stream_id: int, taken: queue.Taken, *, attempts: int, now_ms: int
+) -> int:
     """
-    Put what was taken out of the queue on record as `sending`, first attempt; the batch's id.
+    Put what was taken out of the queue on record as `sending`, so many times; the batch's id.
     """
     db.execute(
         "INSERT INTO batch (stream_id, events, bytes, first_timestamp, last_timestamp,"
-        " state, attempts, created_at) VALUES (?, ?, ?, ?, ?, 'sending', 1, ?)",
+        " state, attempts, created_at) VALUES (?, ?, ?, ?, ?, 'sending', ?, ?)",
         (
             stream_id,
             taken.events,
             taken.bytes,
             taken.first_timestamp,
             taken.last_timestamp,
+            attempts,
             now_ms,
         ),
     )
@@ -81,7 +84,8 @@ def _in_batch(
 
 def record_part(db: apsw.Connection, batch: Batch, start: int, end: int, *, now_ms: int) -> int:
     """
-    The events from index `start` to before `end` of a batch, as a new one; its id.
+    The events from index `start` to before `end` of a batch, as a new one that was not sent yet;
+    its id.
     """
     timestamps, sizes, ids = zip(*_in_batch(db, batch, start, end), strict=True)
     part = queue.Taken(
@@ -91,7 +95,7 @@ def record_part(db: apsw.Connection, batch: Batch, start: int, end: int, *, now_
         first_timestamp=timestamps[0],
         last_timestamp=timestamps[-1],
     )
-    return record(db, batch.stream_id, part, now_ms=now_ms)
+    return record(db, batch.stream_id, part, attempts=0, now_ms=now_ms)
 
 
 def reject(db: apsw.Connection, batch: Batch, start: int, end: int, reason: str) -> int:

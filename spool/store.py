@@ -229,7 +229,7 @@ class Store(SpoolFile):
             taken = queue.take_oldest(db, stream_id, limits)
             if taken is None:
                 return None
-            batch_id = batches.record(db, stream_id, taken, now_ms=now_ms)
+            batch_id = batches.record(db, stream_id, taken, attempts=1, now_ms=now_ms)
             batch = batches.find(db, "batch.id = ?", (batch_id,))[0]
             return replace(batch, in_order=taken.in_order)
 

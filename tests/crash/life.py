@@ -216,7 +216,7 @@ class Life:
         self.on_way += parts
         self._set_batch(batch, "refused")
         for part in parts:
-            self._set_batch(part, "sending", attempts=1)
+            self._set_batch(part, "sending", attempts=0)
         if not parts:
             self.ledger.events[keys[0]] = "rejected"
         self._promise()

@@ -256,6 +256,8 @@ def test_an_event_that_cloudwatch_cannot_take_is_found_and_kept_and_its_neighbou
         wait_until(lambda: sent(store) == 99, timeout_s=20)
     assert rejections(store).keys() == {"poison"}
     assert endpoint.messages("group", "web") == ["good"] * 99
+    with store.reading() as db:  # each half, too, was sent once
+        assert db.execute("SELECT max(attempts) FROM batch").get == 1
     assert audit(store) == []
 
 
