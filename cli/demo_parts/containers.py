@@ -15,10 +15,15 @@ __all__ = ["Containers", "start_containers"]
 
 class Containers(Protocol):
     """
-    Containers that write their scripts, from when they were made until each has written all.
+    Containers that write their scripts, at the latest from `begin` on, until each has written all.
     """
 
     description: str
+
+    def begin(self) -> None:
+        """
+        The agent has started: write, if that has not begun.
+        """
 
     def written(self) -> dict[str, int]:
         """

@@ -78,6 +78,11 @@ class EngineContainers:
             self.close()
             raise
 
+    def begin(self) -> None:
+        """
+        They have been writing since they were started.
+        """
+
     def written(self) -> dict[str, int]:
         for name, container_id in self._ids.items():
             log = self._folder / container_id / f"{container_id}-json.log"

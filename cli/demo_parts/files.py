@@ -38,6 +38,11 @@ class FileContainers:
             threading.Thread(target=self._write, args=[script, _make(folder, script)], daemon=True)
             for script in SCRIPTS
         ]
+
+    def begin(self) -> None:
+        """
+        Write from now on, however long the agent took to start.
+        """
         for thread in self._threads:
             thread.start()
 
@@ -46,7 +51,8 @@ class FileContainers:
 
     def finish(self) -> None:
         for thread in self._threads:
-            thread.join()
+            if thread.ident is not None:
+                thread.join()
 
     def close(self) -> None:
         self._stop.set()

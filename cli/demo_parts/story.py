@@ -91,6 +91,7 @@ class Story:
     def _start(self) -> None:
         self._say("The agent starts: ", ("spool run", "bold"), f", pid {self.spool.start_agent()}.")
         self._until(lambda now: now.agent is not None)
+        self.containers.begin()
         self._say("Lines flow: each is stored in spool.db, then sent.")
         self._until(lambda now: now.written >= FLOW_UNTIL)
 
