@@ -91,14 +91,16 @@ class Pace:
     def __init__(self, bytes_per_s: int) -> None:
         self._bytes_per_s = bytes_per_s
         self._free_s = self.latest_s = time.monotonic()
-        """When the one who came last may go, or could."""
+        """When the one who came last for the first time may go, or could."""
         self._lock = threading.Lock()
 
-    def wait(self, size_bytes: int) -> None:
+    def wait(self, size_bytes: int, *, is_first: bool = True) -> None:
         """
-        Return when so many bytes may go.
+        Return when so many bytes may go, for the first time or once more.
         """
         with self._lock:
-            begin_s = self.latest_s = max(self._free_s, time.monotonic())
+            begin_s = max(self._free_s, time.monotonic())
+            if is_first:
+                self.latest_s = begin_s
             self._free_s = begin_s + size_bytes / self._bytes_per_s
         time.sleep(max(0.0, begin_s - time.monotonic()))

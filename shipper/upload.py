@@ -399,7 +399,7 @@ class Uploader:
 
     def _put(self, batch: Batch) -> Receipt:
         if self._pace:
-            self._pace.wait(batch.bytes)
+            self._pace.wait(batch.bytes, is_first=batch.attempts == 1)
         text = self._store.log_events(batch)
         try:
             return self._endpoint.put(batch.group, batch.stream, text, events=batch.events)

@@ -485,3 +485,18 @@ def test_draining_does_not_give_up_while_it_waits_for_its_own_pace(
     assert uploader.drain(give_up_s=1, stop=threading.Event())
     uploader.finish(0)
     assert store.unsent() == 0
+
+
+def test_draining_at_a_pace_gives_up_where_nothing_succeeds(
+    store: Store, cloudwatch: CloudWatch, endpoint: Endpoint
+) -> None:
+    """
+    What is tried again waits for the pace, too, and that is no reason to go on for ever.
+    """
+    endpoint.refuse()
+    append(store, "web", "x" * 1_000)
+    uploader = Uploader(store, cloudwatch, concurrency=1, pace=Pace(bytes_per_s=500))
+    uploader.start()
+    assert not uploader.drain(give_up_s=1, stop=threading.Event())
+    uploader.finish(0)
+    assert store.unsent() == 1
