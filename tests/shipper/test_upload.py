@@ -495,7 +495,7 @@ def test_draining_at_a_pace_gives_up_where_nothing_succeeds(
     """
     endpoint.refuse()
     append(store, "web", "x" * 1_000)
-    uploader = Uploader(store, cloudwatch, concurrency=1, pace=Pace(bytes_per_s=500))
+    uploader = Uploader(store, cloudwatch, concurrency=1, pace=Pace(bytes_per_s=100))
     uploader.start()
     assert not uploader.drain(give_up_s=1, stop=threading.Event())
     uploader.finish(0)
