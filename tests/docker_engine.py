@@ -79,7 +79,8 @@ class FakeContainer:
 
 class FakeEngine:
     """
-    Listens while it is entered. `asked` counts requests by what they are.
+    Listens while it is entered. `asked` counts requests by what they are; `refusal` is a status
+    that all of them get but the one for the version, as from a proxy that finds no engine.
     """
 
     def __init__(self, path: Path) -> None:
@@ -91,6 +92,7 @@ class FakeEngine:
         self.asked: Counter[str] = Counter()
         self.generation = 0
         self.is_deaf = False
+        self.refusal: int | None = None
         self._server: _Server | None = None
         self._clock_ns = time.time_ns()
 
@@ -205,6 +207,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(
                 200, {"Version": "20.10.24", "ApiVersion": "1.41", "MinAPIVersion": "1.12"}
             )
+        elif engine.refusal:
+            engine.asked["refused"] += 1
+            self._answer(engine.refusal, {"message": "page not found"})
         elif url.path.endswith("/containers/json"):
             self._list(engine)
         elif url.path.endswith("/events"):

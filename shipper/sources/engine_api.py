@@ -28,7 +28,7 @@ from urllib.parse import urlencode, urlsplit
 
 import docker
 import requests
-from docker.errors import APIError, DockerException, NotFound
+from docker.errors import APIError, DockerException
 from docker.tls import TLSConfig
 from docker.utils import kwargs_from_env
 
@@ -38,6 +38,7 @@ from shipper.sources.engine_wire import (
     TIMEOUT_S,
     ContainerGone,
     EngineUnavailable,
+    LogsUnreadable,
     Opened,
     dial,
     error_of,
@@ -113,14 +114,15 @@ class Engine:
         """
         The engine's own, such as 28.2.2. Raises `EngineUnavailable`.
         """
-        with _translated():
+        with _about_no_container(), _translated():
             return str(self._connected().version(api_version=False)["Version"])
 
     def containers(self) -> dict[str, tuple[str, ...]]:
         """
         All containers by id, with what tells when they must be inspected again: names and state.
+        Raises `EngineUnavailable`.
         """
-        with _translated():
+        with _about_no_container(), _translated():
             listed = self._connected().containers(all=True)
             return {str(c["Id"]): (*map(str, c["Names"] or ()), str(c["State"])) for c in listed}
 
@@ -169,7 +171,8 @@ class Engine:
         """
         A stream of what happens to containers, one JSON object each. Raises `EngineUnavailable`.
         """
-        return self._open(self._path("/events", {"filters": json.dumps(EVENTS)}))
+        with _about_no_container():
+            return self._open(self._path("/events", {"filters": json.dumps(EVENTS)}))
 
     def dial(self) -> socket.socket:
         """
@@ -292,11 +295,20 @@ def _translated() -> Iterator[None]:
     """
     try:
         yield
-    except NotFound as error:
-        raise ContainerGone(str(error.explanation)) from error
     except APIError as error:
         raise error_of(error.status_code or 0, str(error.explanation).encode()) from error
     except (DockerException, requests.RequestException, OSError, HTTPException) as error:
         raise EngineUnavailable(str(error) or type(error).__name__) from error
     except (KeyError, TypeError, ValueError) as error:
         raise EngineUnavailable(f"an answer that is not the Engine API's: {error!r}") from error
+
+
+@contextmanager
+def _about_no_container() -> Iterator[None]:
+    """
+    A status that speaks of a container where none was named: whoever answers is no engine.
+    """
+    try:
+        yield
+    except (ContainerGone, LogsUnreadable) as error:
+        raise EngineUnavailable(str(error)) from error

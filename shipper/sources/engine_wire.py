@@ -116,7 +116,7 @@ def read_head(opened: socket.socket) -> bytes:
 
 def error_of(status: int, body: bytes) -> EngineError:
     """
-    What a status other than 200 means, for logs and containers alike.
+    What a status other than 200 means, where a container was named: of its logs and of itself.
     """
     try:
         said = str(json.loads(body)["message"])

@@ -408,6 +408,10 @@ def test_errors_are_sorted_by_what_to_do_next(engine: FakeEngine) -> None:
             client.follow(container.id, tail="0")
     with pytest.raises(ContainerGone):
         client.inspect("f" * 64)
+    for engine.refusal in kinds:
+        for ask in (client.containers, client.events):
+            with pytest.raises(EngineUnavailable, match=f"{engine.refusal}: page not found"):
+                ask()
     client.close()
     with pytest.raises(EngineUnavailable):
         Engine("ssh://nowhere").connect()
