@@ -127,6 +127,8 @@ class Watch:
         As long as the engine tells what happens.
         """
         events = self._world.engine.events() if self._world.follows else None
+        # a proxy may have said of any, while the engine was away, that it is gone: ask of all again
+        self._listed = dict.fromkeys(self._listed, ())
         try:
             self._list()
             backoff.reset()

@@ -257,6 +257,32 @@ def test_an_engine_that_is_away_is_waited_for_and_said_once(
     assert caplog.text.count("no engine at") == 2
 
 
+@pytest.mark.parametrize("refusal", [404, 409, 501])
+def test_a_proxy_without_an_engine_behind_it_is_an_engine_that_is_away(
+    engine: FakeEngine, collect: Callable[..., Collector], refusal: int
+) -> None:
+    """
+    Also where it says of a container what the engine would say of one that is gone.
+    """
+    engine.refusal = refusal
+    container = engine.add("web")
+    with collect() as collector:
+        wait_until(lambda: engine.asked["refused"] >= 2)
+        engine.refusal = None
+        engine.write(container, *numbered(1, 10))
+        collector.wait_for(container.name, 10)
+        engine.stop()
+        engine.refusal = refusal
+        engine.start()
+        engine.write(container, *numbered(11, 20))
+        refused = engine.asked["refused"]
+        wait_until(lambda: engine.asked["refused"] >= refused + 5)
+        engine.refusal = None
+        engine.write(container, *numbered(21, 30))
+        assert collector.wait_for(container.name, 30) == texts(1, 30)
+    assert collector.skipped == {}
+
+
 def test_a_doorbell_that_is_silent_is_made_up_for(
     engine: FakeEngine,
     collect: Callable[..., Collector],
