@@ -1,13 +1,14 @@
 """
-Who a container is, read from the folder that Docker keeps for it.
+Who a container is, by the folder that Docker keeps for it or by what the Engine API tells of it.
 
-Comes in: a folder such as /var/lib/docker/containers/ID. Goes out: a `Container`. Always holds: a
-missing, empty or damaged config.v2.json costs the name, never the lines.
+Comes in: a folder such as /var/lib/docker/containers/ID, or an inspection. Goes out: a `Container`.
+Always holds: a missing, empty or damaged config.v2.json costs the name, never the lines.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from msgspec import json
 
 from shipper.plain_files import open_plain
 
-__all__ = ["CONTAINER_ID", "Container", "read_container"]
+__all__ = ["CONTAINER_ID", "Container", "container_from_inspect", "read_container", "table"]
 
 CONTAINER_ID = re.compile(r"[0-9a-f]{64}")
 
@@ -34,7 +35,6 @@ class Container:
     id: str
     name: str
     hostname: str = ""
-    image: str = ""
     labels: dict[str, str] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict, repr=False)
     tty: bool = False
@@ -56,18 +56,44 @@ def read_container(folder: Path) -> Container:
     """
     config, problem = _read_json(folder / "config.v2.json")
     host_config, _ = _read_json(folder / "hostconfig.json")
-    inner = _table(config.get("Config"))
+    return _container(folder.name, config, host_config, problem=problem)
+
+
+def container_from_inspect(data: Mapping[str, Any]) -> Container:
+    """
+    The container that `GET /containers/ID/json` tells of. Raises KeyError where it tells no id.
+    """
+    return _container(str(data["Id"]), data, table(data.get("HostConfig")))
+
+
+def table(value: object) -> dict[str, Any]:
+    """
+    What should be an object of JSON; an empty one where it is something else.
+    """
+    return value if isinstance(value, dict) else {}
+
+
+def _container(
+    container_id: str,
+    config: Mapping[str, Any],
+    host_config: Mapping[str, Any],
+    *,
+    problem: str | None = None,
+) -> Container:
+    """
+    The engine's files and its answers have the same form, but for where the host's part is.
+    """
+    inner = table(config.get("Config"))
     name = config.get("Name")
     return Container(
-        id=folder.name,
-        name=(name.lstrip("/") if isinstance(name, str) else "") or folder.name[:12],
+        id=container_id,
+        name=(name.lstrip("/") if isinstance(name, str) else "") or container_id[:12],
         hostname=str(inner.get("Hostname") or ""),
-        image=str(inner.get("Image") or ""),
-        labels={str(key): str(value) for key, value in _table(inner.get("Labels")).items()},
+        labels={str(key): str(value) for key, value in table(inner.get("Labels")).items()},
         env=_environment(inner.get("Env")),
         tty=inner.get("Tty") is True,
-        running=_table(config.get("State")).get("Running") is True,
-        log_driver=str(_table(host_config.get("LogConfig")).get("Type") or "json-file"),
+        running=table(config.get("State")).get("Running") is True,
+        log_driver=str(table(host_config.get("LogConfig")).get("Type") or "json-file"),
         problem=problem,
     )
 
@@ -75,17 +101,13 @@ def read_container(folder: Path) -> Container:
 def _read_json(path: Path) -> tuple[dict[str, Any], str | None]:
     try:
         with open(path, "rb", opener=open_plain) as file:
-            return _table(json.decode(file.read(MAX_CONFIG_BYTES))), None
+            return table(json.decode(file.read(MAX_CONFIG_BYTES))), None
     except FileNotFoundError:
         return {}, f"{path.name} is missing"
     except OSError as error:
         return {}, f"{path.name} cannot be read: {error.strerror}"
     except ValueError:
         return {}, f"{path.name} is damaged"
-
-
-def _table(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _environment(entries: object) -> dict[str, str]:

@@ -32,7 +32,7 @@ from docker.errors import APIError, DockerException
 from docker.tls import TLSConfig
 from docker.utils import kwargs_from_env
 
-from shipper.containers import Container
+from shipper.containers import Container, container_from_inspect, table
 from shipper.sources.engine_wire import (
     MAX_HEAD_BYTES,
     TIMEOUT_S,
@@ -45,7 +45,7 @@ from shipper.sources.engine_wire import (
     read_head,
 )
 
-__all__ = ["Engine", "Found", "container_from_inspect", "default_base_url"]
+__all__ = ["Engine", "Found", "default_base_url"]
 
 DEFAULT_BASE_URL = "unix:///var/run/docker.sock"
 LOGSPOUT_SOCKET = Path("/tmp/docker.sock")  # noqa: S108 - where logspout's users mount it
@@ -132,12 +132,12 @@ class Engine:
         """
         with _translated():
             data: Mapping[str, Any] = self._connected().inspect_container(container_id)
-            state = _table(data.get("State"))
+            state = table(data.get("State"))
             return Found(
                 container_from_inspect(data),
                 created=str(data.get("Created") or ""),
                 was_started=not str(state.get("StartedAt") or NEVER).startswith(NEVER),
-                removes_itself=_table(data.get("HostConfig")).get("AutoRemove") is True,
+                removes_itself=table(data.get("HostConfig")).get("AutoRemove") is True,
                 is_restarting=state.get("Restarting") is True,
             )
 
@@ -242,31 +242,6 @@ def default_base_url() -> str:
     if not Path(urlsplit(DEFAULT_BASE_URL).path).exists() and LOGSPOUT_SOCKET.exists():
         return f"unix://{LOGSPOUT_SOCKET}"
     return DEFAULT_BASE_URL
-
-
-def container_from_inspect(data: Mapping[str, Any]) -> Container:
-    """
-    The container that `GET /containers/ID/json` tells of.
-    """
-    config, state = _table(data.get("Config")), _table(data.get("State"))
-    log_config = _table(_table(data.get("HostConfig")).get("LogConfig"))
-    container_id = str(data["Id"])
-    entries = [str(entry).partition("=") for entry in config.get("Env") or ()]
-    return Container(
-        id=container_id,
-        name=str(data.get("Name") or "").lstrip("/") or container_id[:12],
-        hostname=str(config.get("Hostname") or ""),
-        image=str(config.get("Image") or ""),
-        labels={str(key): str(value) for key, value in _table(config.get("Labels")).items()},
-        env={name: value for name, separator, value in entries if separator},
-        tty=config.get("Tty") is True,
-        running=state.get("Running") is True,
-        log_driver=str(log_config.get("Type") or "json-file"),
-    )
-
-
-def _table(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 def _tls_context(tls: TLSConfig) -> ssl.SSLContext:

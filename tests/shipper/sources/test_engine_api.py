@@ -17,10 +17,10 @@ from agent import wait_until
 from collector import Collector
 from docker_engine import FakeEngine
 
-from shipper.containers import Container
+from shipper.containers import Container, container_from_inspect
 from shipper.naming import Target
 from shipper.sources import engine_container, engine_watch
-from shipper.sources.engine_api import Engine, container_from_inspect, default_base_url
+from shipper.sources.engine_api import Engine, default_base_url
 from shipper.sources.engine_source import EngineSource
 from shipper.sources.engine_wire import ContainerGone, EngineUnavailable, LogsUnreadable
 from spool.skipped import CONTAINERS_LOST
