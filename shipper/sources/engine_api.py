@@ -131,7 +131,7 @@ class Engine:
         Raises `ContainerGone`, `EngineUnavailable`.
         """
         with _translated():
-            data: Mapping[str, Any] = self._connected().inspect_container(container_id)
+            data = table(self._connected().inspect_container(container_id))
             state = table(data.get("State"))
             return Found(
                 container_from_inspect(data),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from agent import HOST_GROUP, Agent, LogWriter, spool, wait_until
 from cloudwatch_endpoint import Endpoint
+from docker_engine import FakeContainer, FakeEngine
 
 
 def configure(writer: LogWriter, **config: Any) -> LogWriter:
@@ -278,3 +279,16 @@ def test_where_there_are_no_containers_names_tells_where_it_looked(
     target = ("--containers-dir", containers, "--source", "auto")
     done = spool("names", "cloudwatch://us-east-1?NOEC2", *target, environment=engine)
     assert "no Docker Engine answers" in done.stderr
+
+
+def test_an_inspection_that_is_no_object_is_no_engines_answer(
+    containers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeContainer, "inspect", lambda _: [])
+    with FakeEngine(tmp_path / "docker.sock") as engine:
+        engine.add("web")
+        where = ("--containers-dir", containers, "--source", "api")
+        environment = {"DOCKER_HOST": engine.base_url}
+        done = spool("names", "cloudwatch://us-east-1?NOEC2", *where, environment=environment)
+    assert "no Docker Engine answers" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
