@@ -21,7 +21,7 @@ from shipper.pods import container_folders
 from shipper.redaction import redacted
 from shipper.roster import inspected, roster
 from shipper.sources.engine_api import Engine, default_base_url
-from shipper.sources.engine_wire import EngineError
+from shipper.sources.engine_wire import CertificatesUnusable, EngineError
 
 __all__ = ["collection"]
 
@@ -191,6 +191,9 @@ def _trouble(error: EngineError) -> tuple[str, str]:
     """
     The reason in plain words, and the remedy.
     """
+    if isinstance(error, CertificatesUnusable):
+        files = "the folder of cert.pem, key.pem and ca.pem"
+        return redacted(str(error)), f"name {files} there, or unset it and DOCKER_TLS_VERIFY"
     cause = error.__cause__
     if isinstance(cause, FileNotFoundError):
         mount = "-v /var/run/docker.sock:/var/run/docker.sock"

@@ -23,7 +23,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import docker
@@ -33,9 +32,11 @@ from docker.tls import TLSConfig
 from docker.utils import kwargs_from_env
 
 from shipper.containers import Container, container_from_inspect, table
+from shipper.plain_files import open_plain
 from shipper.sources.engine_wire import (
     MAX_HEAD_BYTES,
     TIMEOUT_S,
+    CertificatesUnusable,
     ContainerGone,
     EngineUnavailable,
     LogsUnreadable,
@@ -76,7 +77,7 @@ class Engine:
 
     def __init__(self, base_url: str | None = None) -> None:
         self.base_url = base_url or default_base_url()
-        self._tls: Any = None
+        self._tls: TLSConfig | None = None
         self._tls_context: ssl.SSLContext | None = None
         self._client: docker.APIClient | None = None
         self._sockets: set[socket.socket] = set()
@@ -85,14 +86,13 @@ class Engine:
 
     def connect(self) -> None:
         """
-        Find the engine and agree on a version of the API. Raises `EngineUnavailable`, also where
-        the certificates that DOCKER_CERT_PATH names cannot be used.
+        Find the engine and agree on a version of the API. Raises `EngineUnavailable`, and of these
+        `CertificatesUnusable`.
         """
         if self._client:
             self._client.close()
         with _translated():
-            self._tls = kwargs_from_env().get("tls")
-            self._tls_context = _tls_context(self._tls) if self._tls else None
+            self._tls, self._tls_context = _certificates()
             self.hang_up(self.dial())  # docker's client leaves a socket open where none answers
             self._client = docker.APIClient(
                 base_url=self.base_url, version="auto", timeout=TIMEOUT_S, tls=self._tls or False
@@ -242,6 +242,32 @@ def default_base_url() -> str:
     if not Path(urlsplit(DEFAULT_BASE_URL).path).exists() and LOGSPOUT_SOCKET.exists():
         return f"unix://{LOGSPOUT_SOCKET}"
     return DEFAULT_BASE_URL
+
+
+def _certificates() -> tuple[TLSConfig | None, ssl.SSLContext | None]:
+    """
+    For docker's client and for what is asked beside it; None where the environment names none.
+    """
+    try:
+        tls = kwargs_from_env().get("tls")
+        return tls, _tls_context(tls) if tls else None
+    except (DockerException, OSError) as error:
+        raise CertificatesUnusable(f"DOCKER_CERT_PATH: {_why_unusable(error)}") from error
+
+
+def _why_unusable(error: Exception) -> str:
+    """
+    The first file that cannot be read, and why: docker's client does not name it, nor does ssl.
+    """
+    usual = os.path.expanduser("~/.docker")  # noqa: PTH111 - Path's raises where nobody has a home
+    folder = Path(os.environ.get("DOCKER_CERT_PATH") or usual)
+    verified = ("ca.pem",) if os.environ.get("DOCKER_TLS_VERIFY") else ()
+    for path in (folder / name for name in ("cert.pem", "key.pem", *verified)):
+        try:
+            os.close(open_plain(str(path)))
+        except OSError as unread:
+            return f"{path} cannot be used: {unread.strerror}"
+    return f"{folder} cannot be used: {error}"
 
 
 def _tls_context(tls: TLSConfig) -> ssl.SSLContext:

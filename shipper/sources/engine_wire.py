@@ -5,9 +5,10 @@ Comes in: an address, a status. Goes out: a connected socket, an error. Errors a
 the caller does next:
 
     EngineError
-    ├── EngineUnavailable   ask again later
-    ├── ContainerGone       it is over
-    └── LogsUnreadable      never
+    ├── EngineUnavailable           ask again later
+    │   └── CertificatesUnusable    and tell whose they are
+    ├── ContainerGone               it is over
+    └── LogsUnreadable              never
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from urllib.parse import urlsplit
 __all__ = [
     "MAX_HEAD_BYTES",
     "TIMEOUT_S",
+    "CertificatesUnusable",
     "ContainerGone",
     "EngineError",
     "EngineUnavailable",
@@ -46,6 +48,12 @@ class EngineError(Exception):
 class EngineUnavailable(EngineError):
     """
     No engine answers, or not as it should: ask again later.
+    """
+
+
+class CertificatesUnusable(EngineUnavailable):
+    """
+    The environment asks for TLS, and what it names for that is not there or of no use.
     """
 
 

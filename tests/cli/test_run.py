@@ -952,18 +952,39 @@ def test_an_engine_that_answers_with_404_is_one_that_is_away(
     assert "Traceback" not in named.stderr
 
 
-def test_certificates_of_docker_that_are_not_there_keep_no_file_from_being_read(
-    endpoint: Endpoint, db: Path, containers: Path
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        ((), "{}/cert.pem cannot be used: No such file or directory"),
+        (("cert.pem", "key.pem"), "{}/ca.pem cannot be used: No such file or directory"),
+        (("cert.pem", "key.pem", "ca.pem"), "{} cannot be used: [X509"),
+    ],
+    ids=["none", "some", "no certificates"],
+)
+def test_certificates_of_docker_that_cannot_be_used_are_told_and_keep_no_file_from_being_read(
+    endpoint: Endpoint, db: Path, containers: Path, files: tuple[str, ...], told: str
 ) -> None:
     LogWriter(containers, WEB, "web").write("one")
+    folder = db.parent / "certificates"
+    folder.mkdir(parents=True)
+    for name in files:
+        (folder / name).write_text("no certificate")
     environment = endpoint.environment() | {
         "DOCKER_HOST": "tcp://127.0.0.1:1",
         "DOCKER_TLS_VERIFY": "1",
-        "DOCKER_CERT_PATH": "/nonexistent",
+        "DOCKER_CERT_PATH": str(folder),
     }
     where = ("--containers-dir", containers, "--source", "auto")
     done = spool("run", ROUTE, "--db", db, *where, "--once", environment=environment)
     assert done.returncode == 0, done.stderr
     assert endpoint.messages(HOST_GROUP, "web") == ["one"]
+    lines = [line for line in done.stderr.splitlines() if "no engine at" in line]
+    assert len(lines) == 1
+    assert f"tcp://127.0.0.1:1: DOCKER_CERT_PATH: {told.format(folder)}" in lines[0]
     for command in (["names", ROUTE, *where], ["doctor", ROUTE, "--db", db]):
         assert "Traceback" not in spool(*command, environment=environment).stderr
+    api = ("doctor", ROUTE, "--db", db, "--source", "api", "--json")
+    findings = json.loads(spool(*api, environment=environment).stdout)
+    found = next(finding for finding in findings if finding["check"] == "docker")
+    assert told.format(folder) in found["found"]
+    assert "DOCKER_TLS_VERIFY" in found["remedy"]
