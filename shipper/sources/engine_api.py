@@ -72,11 +72,12 @@ class Found:
 
 class Engine:
     """
-    One engine. Its methods may be called from any thread, after `connect`.
+    The engine that the environment names. Its methods may be called from any thread, after
+    `connect`.
     """
 
-    def __init__(self, base_url: str | None = None) -> None:
-        self.base_url = base_url or default_base_url()
+    def __init__(self) -> None:
+        self.base_url = default_base_url()
         self._tls: TLSConfig | None = None
         self._tls_context: ssl.SSLContext | None = None
         self._client: docker.APIClient | None = None

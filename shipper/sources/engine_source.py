@@ -52,7 +52,6 @@ class EngineSource:
         name: Callable[[Container], Target],
         *,
         wanted: Callable[[Container], bool] = lambda _: True,
-        base_url: str | None = None,
         backlog: bool = True,
         tail: int | None = None,
         joiner: Callable[[Container], Joiner] | None = None,
@@ -60,7 +59,6 @@ class EngineSource:
         self._store = store
         self._name = name
         self._wanted = wanted
-        self._base_url = base_url
         self._backlog = backlog
         self._tail = tail
         self._joiner = joiner
@@ -108,7 +106,7 @@ class EngineSource:
 
     def _world(self, outbox: Outbox, *, follows: bool) -> World:
         return World(
-            engine=Engine(self._base_url),
+            engine=Engine(),
             open_log=self._open_log,
             wanted=self._wanted,
             hand=outbox.put,

@@ -310,7 +310,7 @@ def test_a_restart_of_the_engine_in_the_middle_costs_nothing(
         container = engine.run(
             "survivor", count(1, 5_000, burst=10, pause_us=10_000), "--init", *driver(name)
         )
-        with Collector(store, base_url=own_engine.base_url) as collector:
+        with Collector(store) as collector:
             collector.wait_for(container.name, 500)
             own_engine.stop()
             time.sleep(1)

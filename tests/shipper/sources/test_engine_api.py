@@ -30,14 +30,18 @@ QUIET_S = 0.5
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[FakeEngine]:
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEngine]:
+    """
+    The one that the environment names.
+    """
     with FakeEngine(tmp_path / "docker.sock") as running:
+        monkeypatch.setenv("DOCKER_HOST", running.base_url)
         yield running
 
 
 @pytest.fixture
 def collect(store: Store, engine: FakeEngine) -> Callable[..., Collector]:
-    return lambda **options: Collector(store, base_url=engine.base_url, **options)
+    return lambda **options: Collector(store, **options)
 
 
 def numbered(first: int, last: int, *, end: bytes = b"\n") -> list[bytes]:
@@ -109,7 +113,7 @@ def test_a_container_that_cannot_be_read_is_told_of_once_and_tried_again(
 
     container = engine.add("odd")
     engine.write(container, *numbered(1, 10))
-    with Unlucky(store, base_url=engine.base_url) as collector:
+    with Unlucky(store) as collector:
         assert collector.wait_for(container.name, 10) == texts(1, 10)
     told = [text for text in caplog.messages if "cannot be read now" in text]
     assert len(told) == 1
@@ -411,7 +415,7 @@ def test_many_containers_take_turns(engine: FakeEngine, collect: Callable[..., C
 def test_a_reading_is_bounded(store: Store, engine: FakeEngine) -> None:
     container = engine.add("big")
     engine.write(container, *[b"x" * 999 + b"\n"] * 10_000)
-    source = EngineSource(store, lambda c: Target("g", c.name), base_url=engine.base_url)
+    source = EngineSource(store, lambda c: Target("g", c.name))
     sizes = []
     for reading in source.readings(threading.Event(), once=True):
         time.sleep(0.05)  # a slow disk
@@ -420,8 +424,10 @@ def test_a_reading_is_bounded(store: Store, engine: FakeEngine) -> None:
     assert max(sizes) <= 3_100_000
 
 
-def test_errors_are_sorted_by_what_to_do_next(engine: FakeEngine) -> None:
-    client = Engine(engine.base_url)
+def test_errors_are_sorted_by_what_to_do_next(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Engine()
     with pytest.raises(EngineUnavailable, match="not connected"):
         client.containers()
     client.connect()
@@ -439,8 +445,9 @@ def test_errors_are_sorted_by_what_to_do_next(engine: FakeEngine) -> None:
             with pytest.raises(EngineUnavailable, match=f"{engine.refusal}: page not found"):
                 ask()
     client.close()
+    monkeypatch.setenv("DOCKER_HOST", "ssh://nowhere")
     with pytest.raises(EngineUnavailable):
-        Engine("ssh://nowhere").connect()
+        Engine().connect()
 
 
 def test_who_a_container_is_is_in_its_inspection(engine: FakeEngine) -> None:
