@@ -372,10 +372,10 @@ def _make_engine_source(intake: Intake) -> EngineSource:
     return EngineSource(
         intake.store,
         intake.target,
+        joiner=intake.joiner,
         wanted=lambda container: intake.takes(container, "api") is None,
         backlog=intake.backlog,
         tail=intake.tail,
-        joiner=intake.joiner,
     )
 
 

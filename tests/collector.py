@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from agent import wait_until
@@ -13,9 +14,23 @@ from agent import wait_until
 from shipper.containers import Container
 from shipper.naming import Target
 from shipper.sources.engine_source import EngineSource
+from shipper.sources.lines import Joiner
 from spool.store import Store
 
-__all__ = ["Collector"]
+__all__ = ["Collector", "joiner_for"]
+
+
+def joiner_for(store: Store) -> Callable[[Container], Joiner]:
+    """
+    What makes events of a container's lines where nothing is set.
+    """
+
+    def joiner(container: Container) -> Joiner:
+        sources = ("stdout", "stderr")
+        ids = {name: store.source_id(f"{container.short_id}/{name}") for name in sources}
+        return Joiner(0, ids)
+
+    return joiner
 
 
 class Collector:
@@ -30,7 +45,7 @@ class Collector:
         self.skipped: dict[str, int] = {}
         self.error: BaseException | None = None
         self.streams: dict[int, str] = {}
-        self.source = EngineSource(store, self.name, **options)
+        self.source = EngineSource(store, self.name, joiner=joiner_for(store), **options)
         self.stop_event = threading.Event()
         self.thread = threading.Thread(target=self.run)
 

@@ -83,9 +83,7 @@ class EngineLog:
     it is just removing).
     """
 
-    def __init__(
-        self, container: Container, store: Store, begin: Begin, *, joiner: Joiner | None = None
-    ) -> None:
+    def __init__(self, container: Container, store: Store, begin: Begin, *, joiner: Joiner) -> None:
         self.key = f"engine:{container.id}"
         self.lines = 0
         self.is_caught_up = False
@@ -93,9 +91,7 @@ class EngineLog:
         self._is_terminal = container.tty
         self._has_unended = container.log_driver not in ENDS_ALL
         self._begin = begin
-        self._joiner = joiner or Joiner(
-            0, {name: store.source_id(f"{self._id[:12]}/{name}") for name in ("stdout", "stderr")}
-        )
+        self._joiner = joiner
         self._position = Position()
         if saved := store.checkpoint(self.key):
             position = json.decode(saved)

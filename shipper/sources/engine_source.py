@@ -51,10 +51,10 @@ class EngineSource:
         store: Store,
         name: Callable[[Container], Target],
         *,
+        joiner: Callable[[Container], Joiner],
         wanted: Callable[[Container], bool] = lambda _: True,
         backlog: bool = True,
         tail: int | None = None,
-        joiner: Callable[[Container], Joiner] | None = None,
     ) -> None:
         self._store = store
         self._name = name
@@ -120,7 +120,7 @@ class EngineSource:
             container,
             self._store,
             self._begin(found),
-            joiner=self._joiner(container) if self._joiner else None,
+            joiner=self._joiner(container),
         )
         opened.deliver_to(self._store.stream_id(target.group, target.stream))
         if not known:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from agent import wait_until
-from collector import Collector
+from collector import Collector, joiner_for
 from docker_engine import FakeEngine
 
 from shipper.containers import Container, container_from_inspect
@@ -415,7 +415,7 @@ def test_many_containers_take_turns(engine: FakeEngine, collect: Callable[..., C
 def test_a_reading_is_bounded(store: Store, engine: FakeEngine) -> None:
     container = engine.add("big")
     engine.write(container, *[b"x" * 999 + b"\n"] * 10_000)
-    source = EngineSource(store, lambda c: Target("g", c.name))
+    source = EngineSource(store, lambda c: Target("g", c.name), joiner=joiner_for(store))
     sizes = []
     for reading in source.readings(threading.Event(), once=True):
         time.sleep(0.05)  # a slow disk

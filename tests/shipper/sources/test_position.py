@@ -16,6 +16,7 @@ from itertools import count
 from typing import NamedTuple
 
 import pytest
+from collector import joiner_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -110,7 +111,8 @@ class Reader:
     def restart(self) -> None:
         if self.checkpoints:
             self.store.append([], checkpoints=self.checkpoints)
-        self.log = EngineLog(self.container, self.store, self.begin)
+        joiner = joiner_for(self.store)(self.container)
+        self.log = EngineLog(self.container, self.store, self.begin, joiner=joiner)
         self.log.deliver_to(STREAM_ID)
 
     def read(self, log: Log) -> list[str]:
