@@ -89,8 +89,8 @@ def descriptors_below(folder: Path) -> int:
     for link in Path("/proc/self/fd").iterdir():
         try:
             target = str(link.readlink())
+            flags = int((Path("/proc/self/fdinfo") / link.name).read_text().split()[3], 8)
         except OSError:
-            continue  # that of this very look
-        flags = int((Path("/proc/self/fdinfo") / link.name).read_text().split()[3], 8)
+            continue  # that of this very look, or closed by another thread meanwhile
         count += target.startswith(f"{folder}/") and ".log" in target and not flags & 0o3
     return count

@@ -423,7 +423,9 @@ def test_no_file_is_held_of_a_container_that_is_not_collected(
         for _ in range(3):
             web.rotate()
             web.write("more")
-        assert descriptors_below(containers / WEB) == 0
+        LogWriter(containers, WORKER, "worker").write("after the rotations")
+        wait_until(lambda: stored(store, "worker"))
+        wait_until(lambda: descriptors_below(containers / WEB) == 0)  # a look opens and closes
 
 
 def test_a_log_that_cannot_be_opened_is_not_tried_without_end(
