@@ -11,7 +11,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 
-__all__ = ["cells", "head", "padded", "shared", "shortened", "spelled", "wrapped"]
+__all__ = ["cells", "end_of", "head", "padded", "shared", "shortened", "spelled", "wrapped"]
 
 ELLIPSIS = "…"
 
@@ -74,12 +74,21 @@ def head(text: str, width: int) -> str:
     """
     As much of it as there is room for.
     """
+    return text[: end_of(text, 0, width)]
+
+
+def end_of(text: str, start: int, width: int) -> int:
+    """
+    Where ends what there is room for, from there on; of a long text this looks at no more.
+    """
+    if text.isascii():
+        return min(len(text), start + width)
     used = 0
-    for index, char in enumerate(text):
-        used += _cells_of(char)
+    for index in range(start, len(text)):
+        used += _cells_of(text[index])
         if used > width:
-            return text[:index]
-    return text
+            return index
+    return len(text)
 
 
 def shared(width: int, first: int, second: int) -> tuple[int, int]:
@@ -117,9 +126,9 @@ def _parts(text: str, width: int) -> Iterator[str]:
     Its words, none of them wider than that.
     """
     for word in text.split():
-        rest = word
-        while cells(rest) > width:
-            piece = head(rest, width) or rest[0]
-            yield piece
-            rest = rest[len(piece) :]
-        yield rest
+        start = 0
+        while (end := end_of(word, start, width)) < len(word):
+            end = max(end, start + 1)  # a letter that is wider than that
+            yield word[start:end]
+            start = end
+        yield word[start:]

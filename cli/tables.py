@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cli.fitting import cells, head, padded, wrapped
+from cli.fitting import cells, end_of, padded, wrapped
 
 __all__ = ["Shape", "laid_out"]
 
@@ -177,12 +177,13 @@ def _pieces(line: str, width: int) -> Iterator[str]:
     """
     Of a line, none wider than that; broken at a space where one is near.
     """
-    rest = line
-    while cells(rest.rstrip(" ")) > width:
-        piece = head(rest, width) or rest[0]
-        space = piece.rfind(" ") + 1
-        if rest[len(piece) :][:1] != " " and space > len(piece) // 2:
-            piece = piece[:space]
-        yield piece
-        rest = rest[len(piece) :].removeprefix(" ")
-    yield head(rest, width)
+    start, last = 0, len(line.rstrip(" "))
+    while (end := end_of(line, start, width)) < last:
+        end = max(end, start + 1)  # a letter that is wider than that
+        space = line.rfind(" ", start, end) + 1
+        is_at_space = line[end : end + 1] == " "
+        if not is_at_space and space - start > (end - start) // 2:
+            end = space
+        yield line[start:end]
+        start = end + is_at_space
+    yield line[start:end]

@@ -63,6 +63,11 @@ def test_lines_end_at_spaces_where_there_are_some() -> None:
     assert wrapped("one two three", 5, lines=2) == ["one", "two…"]
 
 
+@pytest.mark.parametrize("word", ["漢" * 200_000, "e\u0301" * 200_000, "a" * 4_000_000])
+def test_a_word_of_any_length_is_wrapped_as_a_whole(word: str) -> None:
+    assert "".join(wrapped(word, 12, lines=len(word))) == word
+
+
 def test_who_wants_little_room_gets_it() -> None:
     assert shared(40, 10, 20) == (10, 20)
     assert shared(40, 10, 99) == (10, 30)

@@ -102,3 +102,9 @@ def test_a_terminal_that_is_narrower_than_a_letter_still_gets_every_letter(
     lines = lines_of(rows, Shape(("n", "one", "two")), width)
     shown = sorted("".join("".join(lines[1:]).split()))
     assert set("".join("".join(f"{r['one']}{r['two']}" for r in rows).split())) <= set(shown)
+
+
+@pytest.mark.parametrize("text", ["漢" * 200_000, "e\u0301 " * 200_000, "a" * 4_000_000])
+def test_a_line_of_any_length_is_broken_as_a_whole(text: str) -> None:
+    lines = lines_of([{"id": 1, "message": text}], Shape(("id", "message")), 16)[1:]
+    assert "".join("".join(lines).split()) == "1" + text.replace(" ", "")
