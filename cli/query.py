@@ -30,7 +30,7 @@ def command(*, db: Path, output_format: str | None, sql: str) -> None:
       spool query --format csv 'SELECT * FROM batches'
     """
     with Inspection(db) as spool:
-        rows = spool.query(sql)
+        rows = spool.query(sql, is_ours=False)
         first = next(rows, None)
         if first is None:
             if output_format == "json":

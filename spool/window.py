@@ -57,6 +57,8 @@ HEAP_BYTES = 256 * 1024 * 1024
 NO_TEXT = "Could not decode to UTF-8"
 """What Python's sqlite3 says of bytes in a text that are none."""
 
+HOW_TO_SEE_BYTES = "a text in the answer is not UTF-8; CAST(… AS BLOB) shows its bytes"
+
 LOOK_INSTRUCTIONS = 1_000
 """Of SQLite's machine, between two looks at the clock: about 0.1 ms."""
 
@@ -117,23 +119,28 @@ class Window:
     ) -> None:
         self.close()
 
-    def query(self, sql: str, values: dict[str, Any] | list[Any] | None = None) -> Iterator[Row]:
+    def query(
+        self, sql: str, values: dict[str, Any] | list[Any] | None = None, *, is_ours: bool = True
+    ) -> Iterator[Row]:
         """
-        The rows of any reading statement, all of them read before the first is given out.
+        The rows of any reading statement, all of them read before the first is given out. One that
+        is not ours may itself make texts of bytes; that is no damage.
 
         Raises `SpoolError` with SQLite's own words where the statement is wrong, and
         KeyboardInterrupt also while SQLite works on it.
         """
         with tempfile.SpooledTemporaryFile(QUERY_BYTES) as file:
             count = 0
-            for row in self.rows(sql, values or []):
+            for row in self.rows(sql, values or [], is_ours=is_ours):
                 marshal.dump(row, file)
                 count += 1
             file.seek(0)
             for _ in range(count):
                 yield marshal.load(file)  # noqa: S302 - what was written above
 
-    def rows(self, sql: str, values: dict[str, Any] | list[Any]) -> Generator[Row, None, None]:
+    def rows(
+        self, sql: str, values: dict[str, Any] | list[Any], *, is_ours: bool = True
+    ) -> Generator[Row, None, None]:
         """
         The same, one by one: a transaction is open until the last one is taken.
         """
@@ -141,7 +148,9 @@ class Window:
         try:
             yield from self._database.query(sql, values)
         except sqlite3.Error as error:
-            if _is_damage(error):
+            if _is_no_text(error) and not is_ours:
+                raise SpoolError(f"{self.path}: {HOW_TO_SEE_BYTES}") from error
+            if _is_damage(error) or _is_no_text(error):
                 raise SpoolDamaged(self.path, "it cannot be read as a whole") from error
             if str(error) == "interrupted" and self._is_late():
                 raise TooSlow(f"{self.path}: that would take too long; ask for less") from error
@@ -211,11 +220,19 @@ def _go_on() -> int:
 
 
 def _is_damage(error: Exception) -> bool:
+    return _code(error) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _is_no_text(error: Exception) -> bool:
     """
-    Whether SQLite's words mean a damaged file: so do bytes in a text that are none.
+    Whether Python could not read what SQLite gave, which therefore has no code for it.
     """
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or str(error).startswith(NO_TEXT)
+    return not _code(error) and str(error).startswith(NO_TEXT)
+
+
+def _code(error: Exception) -> int:
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code
 
 
 def open_for_strangers(path: Path) -> sqlite3.Connection:

@@ -9,8 +9,10 @@ import io
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +122,26 @@ def test_sql_that_is_not_utf_8_is_wrong_usage(history: Any) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert "is not UTF-8 text" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "sql", ["SELECT [Could not decode to UTF-8]", "SELECT CAST(x'ff' AS TEXT) AS text"]
+)
+def test_a_statement_that_makes_bytes_a_text_calls_no_file_damaged(history: Any, sql: str) -> None:
+    done = spool("query", "--db", history.db, sql)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "UTF-8" in done.stderr
+    assert "damaged" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_message_that_is_no_text_is_damage_for_events_alone(spool_to_change: Any) -> None:
+    db = spool_to_change.db
+    with closing(sqlite3.connect(db)) as file, file:
+        file.execute("UPDATE event SET message = CAST(x'ff' AS TEXT)")
+    assert "damaged" in spool("events", "--db", db).stderr
+    asked = spool("query", "--db", db, "SELECT message FROM events").stderr
+    assert asked.endswith("a text in the answer is not UTF-8; CAST(… AS BLOB) shows its bytes\n")
 
 
 @pytest.mark.parametrize(
