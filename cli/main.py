@@ -184,9 +184,9 @@ def _say(text: str) -> None:
     """
     One line, which may quote what steers a terminal, or ends a line.
     """
-    from cli.output import printable  # noqa: PLC0415 - an error is no time to save, a start is
+    from cli.output import tell  # noqa: PLC0415 - an error is no time to save, a start is
 
-    click.echo(printable(text), err=True)
+    tell(text)
 
 
 def _tell_known(error: Exception) -> int:

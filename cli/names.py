@@ -18,7 +18,7 @@ from cli.options import (
     pods_dir_option,
     source_option,
 )
-from cli.output import Shape, write_rows
+from cli.output import Shape, tell, write_rows
 from cli.rules import GIVE_THE_SAME, make_chooser, make_namer, other_route
 from shipper.ec2 import Metadata
 from shipper.roster import Entry, engine_containers, roster
@@ -71,7 +71,7 @@ def command(
     """
     parsed = parse_route(route, os.environ)
     if doubt := other_route(db, route, os.environ):
-        click.echo(f"spool names: {doubt}; {GIVE_THE_SAME}", err=True)
+        tell(f"spool names: {doubt}; {GIVE_THE_SAME}")
     metadata = Metadata(os.environ, use_ec2=parsed.use_ec2)
     asks_engine = source in ("auto", "api")
     engines = engine_containers() if asks_engine else None
@@ -87,10 +87,7 @@ def command(
         if asks_engine:
             knows = "no Docker Engine answers" if engines is None else "the Docker Engine has none"
             places.append(knows)
-        click.echo(
-            f"spool names: no containers: {'; '.join(places)}; `spool doctor` tells what to do",
-            err=True,
-        )
+        tell(f"spool names: no containers: {'; '.join(places)}; `spool doctor` tells what to do")
     chosen = "json" if as_json else output_format
     is_table = chosen in (None, "table")
     write_rows(

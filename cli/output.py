@@ -38,6 +38,7 @@ __all__ = [
     "printable",
     "progress",
     "screen",
+    "tell",
     "write_check",
     "write_lines",
     "write_rows",
@@ -226,6 +227,13 @@ def printable(text: str) -> str:
     return text.translate(_ESCAPES)
 
 
+def tell(text: str) -> None:
+    """
+    One line on stderr, which may quote what steers a terminal, or ends a line.
+    """
+    click.echo(printable(text), err=True)
+
+
 def write_check(state: str, check: str, found: str, remedy: str | None) -> None:
     """
     One line, and below it the remedy; on a terminal in colours, and broken between words.
@@ -312,6 +320,10 @@ def screen() -> Iterator[Screen]:
         yield Screen(console, live)
 
 
+def _harmless(part: Styled) -> Styled:
+    return printable(part) if isinstance(part, str) else (printable(part[0]), part[1])
+
+
 class Screen:
     """
     Lines that stay and, on a terminal, bars below them that move.
@@ -327,7 +339,7 @@ class Screen:
         """
         from rich.text import Text  # noqa: PLC0415
 
-        self._console.print(Text.assemble(*parts), soft_wrap=True)
+        self._console.print(Text.assemble(*map(_harmless, parts)), soft_wrap=True)
         sys.stdout.flush()
 
     def show(self, values: Mapping[str, int], total: int) -> None:

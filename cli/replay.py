@@ -17,7 +17,7 @@ import click
 from cli.errors import INTERRUPTED, SOME_UNSENT
 from cli.logs import set_up_logs
 from cli.options import Choice, Name, Size, db_option, event_options, selection_of
-from cli.output import printable, progress
+from cli.output import progress, tell
 from shipper.backoff import Pace
 from shipper.batch import MAX_MESSAGE_BYTES, acceptable_ms, requests_for
 from shipper.cloudwatch import CloudWatch
@@ -154,7 +154,7 @@ def _take_over(db: Path, held: ExitStack) -> tuple[ShipperLock | None, int | Non
     except SpoolHeld as error:
         return None, error.pid or 0
     for fact in rescue(db, is_thorough=not lock.was_released):
-        click.echo(fact, err=True)
+        tell(fact)
     return lock, None
 
 
@@ -380,7 +380,7 @@ def _tell_end(work: _Work, *, is_done: bool, agent: int | None) -> int:
         verb = "is" if left == 1 else "are"
         click.echo(f"{counted(left, 'event')} {verb} still unsent; {goes_on}", err=True)
     if rejected:
-        click.echo(printable(_about_rejected(rejected)), err=True)
+        tell(_about_rejected(rejected))
     if is_done:
         return 0
     return INTERRUPTED if work.stop.event.is_set() else SOME_UNSENT

@@ -18,7 +18,7 @@ import click
 from cli.frames import Moment, Watch
 from cli.keys import ending
 from cli.options import MAX_ROWS, Duration, Name, db_option, format_option
-from cli.output import Line, can_draw, drawing, write_lines, write_rows
+from cli.output import Line, can_draw, drawing, tell, write_lines, write_rows
 
 __all__ = ["command"]
 
@@ -127,7 +127,7 @@ def _rows(watch: Watch, count: int | None) -> Iterator[dict[str, Any]]:
             if number in (1, count):
                 raise moment.problem
             if str(moment.problem) != told:
-                click.echo(f"spool top: {moment.problem}", err=True)
+                tell(f"spool top: {moment.problem}")
         else:
             yield moment.row()
             sys.stdout.flush()

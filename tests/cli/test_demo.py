@@ -24,6 +24,7 @@ from cli.demo_parts.counting import Tally, tally
 from cli.demo_parts.lines import SCRIPTS
 from cli.demo_parts.relay import Relay
 from cli.errors import WrongUsage
+from cli.output import screen
 
 HOSTILE = {
     "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
@@ -339,6 +340,13 @@ def test_without_docker_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(engine.EngineUnusable, match="no docker command"):
         engine.EngineContainers(tmp_path / "containers")
+
+
+def test_what_an_engine_says_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with screen() as shown:
+        shown.say(("bold \x1b[2J", "bold"), "denied by \x1b]0;title\x07\nanother line")
+    wanted = r"bold \x1b[2Jdenied by \x1b]0;title\x07\x0aanother line"
+    assert capsys.readouterr().out == f"{wanted}\n"
 
 
 def test_an_engine_that_hangs_is_not_waited_for(

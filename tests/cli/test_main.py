@@ -187,6 +187,7 @@ def test_no_error_steers_the_terminal_or_takes_more_than_a_line(tmp_path: Path) 
         [f"--{odd}"],
         ["query", "--db", tmp_path / "spool.db", "SELECT 1", odd],
         ["run", f"cloudwatch://{odd}"],
+        ["names", "--source", "files", "--containers-dir", tmp_path / odd],
     ):
         told = spool(*arguments).stderr
         assert told.rstrip("\n").isprintable(), told

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from agent import SPOOL, Agent, clean_environment, spool, status, wait_until
-from cloudwatch_endpoint import HANG, Endpoint
+from cloudwatch_endpoint import HANG, Endpoint, error
 
 from spool.store import Chunk, Store
 
@@ -165,6 +165,22 @@ def test_restamped_it_is_sent_with_the_present_time_and_the_original_in_front(
     assert abs(timestamp / 1000 - datetime.now(UTC).timestamp()) < 60
     assert status(spool_to_change.db)["rejected"] == 0
     assert spool("check", "--db", spool_to_change.db).returncode == 0
+
+
+def test_why_the_service_refused_and_what_was_rescued_steer_no_terminal(
+    tmp_path: Path, endpoint: Endpoint
+) -> None:
+    db = tmp_path / "\x1b[31m\x9b2J" / "spool.db"
+    spool("put", "--db", db, "--group", "app", "--stream", "web", stdin="a line\n")
+    with db.open("r+b") as file:
+        file.write(b"damaged")
+    endpoint.fail_always(
+        error("InvalidParameterException", message="no \x1b[31m \x9b2J"), "PutLogEvents"
+    )
+    done = replay(db, endpoint)
+    assert r"\x1b[31m\x9b2J/spool.db is damaged" in done.stderr
+    assert r"InvalidParameterException: no \x1b[31m \x9b2J; `spool events" in done.stderr
+    assert all(line.isprintable() for line in done.stderr.splitlines())
 
 
 def test_at_the_end_it_says_how_many_were_sent_and_how_many_refused_and_why(

@@ -219,6 +219,19 @@ def test_a_spool_that_goes_and_comes_again_is_told_once_and_begun_anew(db: Path)
     assert len(complaint.splitlines()) <= 1
 
 
+def test_what_is_said_between_two_looks_steers_no_terminal(tmp_path: Path) -> None:
+    db = tmp_path / "\x1b[31m\x9b2J" / "spool.db"
+    put(db, 5)
+    with piped(db) as process:
+        next_row(process, unsent=5)
+        for path in db.parent.glob(f"{db.name}*"):
+            path.unlink()
+        assert process.stderr
+        said = process.stderr.readline()
+    assert said.startswith(rf"spool top: {tmp_path}/\x1b[31m\x9b2J/spool.db: no spool here")
+    assert said.rstrip("\n").isprintable()
+
+
 def test_where_no_spool_is_a_pipe_gets_one_line_and_no_rows(tmp_path: Path) -> None:
     done = spool("top", "--db", tmp_path / "none.db")
     assert (done.returncode, done.stdout) == (1, "")
