@@ -48,9 +48,9 @@ class RetentionDays(click.ParamType[int]):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         text = str(value).strip()
-        if not (text.isascii() and text.isdigit()) or int(text) not in RETENTION_DAYS:
-            days = ", ".join(map(str, RETENTION_DAYS))
-            self.fail(f"CloudWatch keeps events for one of these: {days}", param, ctx)
+        days = [str(number) for number in RETENTION_DAYS]
+        if text not in days:
+            self.fail(f"CloudWatch keeps events for one of these: {', '.join(days)}", param, ctx)
         return int(text)
 
 

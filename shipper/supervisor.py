@@ -14,6 +14,7 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
+import re
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -33,6 +34,9 @@ through, and a damaged one is rescued."""
 
 END_S = 2.0
 """For a look that is under way at the end."""
+
+_MICROSECONDS = re.compile(r"[0-9]{1,15}")
+"""30 years at most; systemd's number for never has 20 digits."""
 
 MAX_STATUS_CHARS = 300
 
@@ -141,7 +145,7 @@ def _watchdog_s(environ: Mapping[str, str]) -> float | None:
     microseconds = environ.get("WATCHDOG_USEC", "")
     if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
-    return int(microseconds) / 1e6 if microseconds.isdigit() and int(microseconds) else None
+    return int(microseconds) / 1e6 or None if _MICROSECONDS.fullmatch(microseconds) else None
 
 
 def _line(text: str) -> str:

@@ -371,6 +371,7 @@ def test_another_user_without_a_spool_is_told_of_the_hosts(seen_by_all: Path) ->
     ("arguments", "environment", "told"),
     [
         (["run", "--retention-days", "²"], {}, "keeps events for one of these"),
+        (["run", "--retention-days", "9" * 5_000], {}, "keeps events for one of these"),
         (["run", "--keep", "999999999999w"], {}, "longer than a hundred years"),
         (["prune", "--keep", "999999999999w"], {}, "longer than a hundred years"),
         (["top", "--interval", "999999999999w", "-n", "2"], {}, "longer than a hundred years"),
@@ -380,7 +381,7 @@ def test_another_user_without_a_spool_is_told_of_the_hosts(seen_by_all: Path) ->
             "is no number of milliseconds",
         ),
     ],
-    ids=["retention", "keep", "prune", "interval", "flush"],
+    ids=["retention", "long retention", "keep", "prune", "interval", "flush"],
 )
 def test_what_is_far_too_much_is_wrong_usage(
     db: Path, arguments: list[str], environment: dict[str, str], told: str

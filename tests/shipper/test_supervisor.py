@@ -53,6 +53,15 @@ def test_it_is_ready_when_it_collects_and_not_before(manager: Manager, store: St
         manager.wait_for("STATUS", "all sent")
 
 
+@pytest.mark.parametrize("odd", ["²", "9" * 20, "9" * 5_000, "-1", "0", "soon"])
+def test_no_odd_time_of_the_watchdog_keeps_it_from_starting(
+    manager: Manager, store: Store, odd: str
+) -> None:
+    with Supervisor(manager.environment() | {"WATCHDOG_USEC": odd}) as supervisor:
+        supervisor.watch(health_of(store), lambda: "all sent")
+        assert manager.wait_for("READY") == "1"
+
+
 def test_a_long_start_and_a_rescue_ask_for_more_time_and_are_not_killed(
     manager: Manager, store: Store
 ) -> None:
