@@ -16,7 +16,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -185,7 +185,8 @@ def _table_cell(column: str, value: object) -> str:
     As `_cell`, times to the second, in local time: what one compares with the clock on the wall.
     """
     if column in TIME_COLUMNS and isinstance(value, str):
-        return datetime.fromisoformat(value).astimezone().strftime("%m-%d %H:%M:%S")
+        with suppress(ValueError, OverflowError):  # no time, or at the ends of the calendar
+            return datetime.fromisoformat(value).astimezone().strftime("%m-%d %H:%M:%S")
     if column in LINES_COLUMNS and isinstance(value, str):
         return "\n".join(map(printable, value.split("\n"))).expandtabs(TAB_CELLS)
     return _cell(value).expandtabs(TAB_CELLS)

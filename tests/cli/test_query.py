@@ -101,6 +101,18 @@ def test_bytes_and_nulls_are_shown_in_every_format(history: Any, output_format: 
     assert "\x1b" not in done.stdout
 
 
+def test_a_time_that_no_clock_here_shows_is_in_a_table_as_it_is(history: Any) -> None:
+    sql = "SELECT 'noon' AS time UNION ALL SELECT iso(253402300799999)"
+    in_a_table = ("query", "--db", history.db, "--format", "table", sql)
+    done = spool(*in_a_table, environment={"TZ": "Asia/Tokyo"})
+    assert done.returncode == 0, done.stderr
+    assert [line.strip() for line in done.stdout.splitlines()] == [
+        "time",
+        "noon",
+        "9999-12-31T23:59:59.999Z",
+    ]
+
+
 def test_without_a_spool_it_says_where_it_looked(tmp_path: Path) -> None:
     done = spool("query", "--db", tmp_path / "none.db", STATES)
     assert done.returncode == 1
