@@ -13,6 +13,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
+from cli.fitting import spelled
 from shipper.redaction import without_secrets
 
 __all__ = ["set_up_logs"]
@@ -39,9 +40,9 @@ def set_up_logs(log_format: str, *, debug: bool) -> None:
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        line = f"{_time(record)} {record.levelname.lower()} {_spelled(_message(record))}"
+        line = f"{_time(record)} {record.levelname.lower()} {spelled(_message(record))}"
         trace = _trace(self, record).splitlines()
-        return "\n".join([line, *(f"    {_spelled(part)}" for part in trace)])
+        return "\n".join([line, *(f"    {spelled(part)}" for part in trace)])
 
 
 class _Json(logging.Formatter):
@@ -71,17 +72,3 @@ def _trace(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     if not record.exc_info:
         return ""
     return without_secrets(formatter.formatException(record.exc_info))[-MAX_TRACE_CHARS:]
-
-
-def _spelled(text: str) -> str:
-    """
-    What would end the line, or move the cursor, is spelled out.
-    """
-    if text.isprintable():
-        return text
-    return "".join(char if char.isprintable() else _escape(char) for char in text)
-
-
-def _escape(char: str) -> str:
-    code = ord(char)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
