@@ -6,7 +6,6 @@ asked for.
 from __future__ import annotations
 
 import math
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -85,22 +84,36 @@ class Every:
 
 class Pace:
     """
-    Holds its callers, from any thread, to so many bytes a second altogether.
+    So many bytes a second altogether. Times are seconds of one clock that only goes forward.
+
+    Not safe to call from several threads at a time: whoever owns it holds a lock.
     """
 
-    def __init__(self, bytes_per_s: int) -> None:
+    def __init__(self, bytes_per_s: float = math.inf) -> None:
         self._bytes_per_s = bytes_per_s
-        self._free_s = self.latest_s = time.monotonic()
-        """When the one who came last for the first time may go, or could."""
-        self._lock = threading.Lock()
+        self._has_failed = False
+        self.free_s = -math.inf
+        """When the next request may go."""
+        self.held_until_s = -math.inf
+        """Until then nothing could succeed, as nothing might go."""
 
-    def wait(self, size_bytes: int, *, is_first: bool = True) -> None:
+    def pause_s(self, now_s: float) -> float:
         """
-        Return when so many bytes may go, for the first time or once more.
+        Seconds until the next request may go.
         """
-        with self._lock:
-            begin_s = max(self._free_s, time.monotonic())
-            if is_first:
-                self.latest_s = begin_s
-            self._free_s = begin_s + size_bytes / self._bytes_per_s
-        time.sleep(max(0.0, begin_s - time.monotonic()))
+        return max(0.0, self.free_s - now_s)
+
+    def sent(self, size_bytes: int, now_s: float) -> None:
+        """
+        A request of so many bytes goes now.
+        """
+        self.free_s = max(self.free_s, now_s) + size_bytes / self._bytes_per_s
+
+    def ended(self, *, is_failure: bool) -> None:
+        """
+        A request was answered, or failed. The first failure in a row may be chance; with a pause
+        for each of them, whoever waits for a success would wait for hours at a low rate.
+        """
+        if not (is_failure and self._has_failed):
+            self.held_until_s = self.free_s
+        self._has_failed = is_failure

@@ -99,7 +99,7 @@ class Uploader:
         self._endpoint = endpoint
         self._flush = Every(delay_s)
         self._only = only
-        self._pace = pace
+        self._pace = pace or Pace()
         self._trouble = trouble or Trouble(
             log, begins="the spool cannot be used now: %s", ends="the spool can be used again"
         )
@@ -178,10 +178,10 @@ class Uploader:
     ) -> bool:
         """
         Send all that waits; False if something is left after `give_up_s` without a success, or at
-        a stop.
+        a stop. That the pace holds it up is no failure.
         """
         begin_s = time.monotonic()
-        while not stop.is_set() and time.monotonic() - self._tried_s(begin_s) < give_up_s:
+        while not stop.is_set() and self._vain_s(begin_s) < give_up_s:
             is_known = self._enqueue(everything=True)
             on_progress()
             if not is_known:
@@ -192,13 +192,6 @@ class Uploader:
                 with self._changed:
                     self._changed.wait_for(self._is_idle, LOOK_S)
         return self._is_idle()
-
-    def _tried_s(self, begin_s: float) -> float:
-        """
-        Since when there is no success; what waits for its pace may yet have one.
-        """
-        paced_s = self._pace.latest_s if self._pace else begin_s
-        return max(begin_s, self._way.last_success_s, paced_s)
 
     def finish(self, budget_s: float) -> None:
         """
@@ -211,7 +204,7 @@ class Uploader:
             self._retry_now(lambda _: True)
         self._enqueue(everything=True)
         with self._changed:
-            while not self._is_idle() and time.monotonic() < deadline_s:
+            while not self._is_over(deadline_s) and time.monotonic() < deadline_s:
                 self._changed.wait(max(0.0, deadline_s - time.monotonic()))
             self._is_closed = True
             self._changed.notify_all()
@@ -255,6 +248,21 @@ class Uploader:
         with self._changed:
             return not (self._due or self._retries or self._in_flight)
 
+    def _is_over(self, deadline_s: float) -> bool:
+        """
+        Whether nothing more can be sent before the deadline.
+        """
+        is_held = self._pace.free_s > deadline_s and not self._in_flight
+        return is_held or self._is_idle()
+
+    def _vain_s(self, begin_s: float) -> float:
+        """
+        How long nothing has got through since `begin_s`, though it might have.
+        """
+        with self._changed:
+            since_s = max(begin_s, self._way.last_success_s, self._pace.held_until_s)
+            return time.monotonic() - since_s
+
     def _parked(self) -> set[int]:
         """
         Streams with a batch that failed: what came later waits behind it.
@@ -293,11 +301,15 @@ class Uploader:
                     self._changed.wait(STORE_RETRY_S)
                     continue
                 if batch is not None:
-                    self._in_flight[batch.id] = time.monotonic()
-                    self._brake.sent(batch.id, self._in_flight[batch.id])
+                    self._note_sent(batch, time.monotonic())
                     return batch
                 self._changed.wait(self._pause_s(time.monotonic()))
         return None
+
+    def _note_sent(self, batch: Batch, now_s: float) -> None:
+        self._in_flight[batch.id] = now_s
+        self._brake.sent(batch.id, now_s)
+        self._pace.sent(batch.bytes, now_s)
 
     def _pick(self, now_s: float) -> Batch | None:
         """
@@ -306,7 +318,7 @@ class Uploader:
         What failed goes first, but not while the brake is on: perhaps that one stream has put it
         on, and another gets through.
         """
-        if self._brake.pause_s(now_s) != 0:
+        if self._may_send_s(now_s) != 0:
             return None
         if self._brake.is_on:
             return self._pick_due() or self._pick_retry(now_s)
@@ -357,12 +369,19 @@ class Uploader:
         """
         How long until there may be something to pick; None if that takes a notification.
         """
-        may_send_s = self._brake.pause_s(now_s)
+        may_send_s = self._may_send_s(now_s)
         if may_send_s is None or not (self._due or self._retries):
             return None
         if self._due:
             return may_send_s
         return max(may_send_s, self._retries[0].due_s - now_s)
+
+    def _may_send_s(self, now_s: float) -> float | None:
+        """
+        How long until brake and pace let a request go; None if that takes a notification.
+        """
+        brake_s = self._brake.pause_s(now_s)
+        return None if brake_s is None else max(brake_s, self._pace.pause_s(now_s))
 
     def _deliver(self, batch: Batch) -> list[tuple[Batch, float]]:
         """
@@ -398,8 +417,6 @@ class Uploader:
                 return
 
     def _put(self, batch: Batch) -> Receipt:
-        if self._pace:
-            self._pace.wait(batch.bytes, is_first=batch.attempts == 1)
         text = self._store.log_events(batch)
         try:
             return self._endpoint.put(batch.group, batch.stream, text, events=batch.events)
@@ -415,6 +432,7 @@ class Uploader:
         reasons = ", ".join(f"{end - start:,} {reason}" for start, end, reason in receipt.refused)
         log.debug("batch %d: %d events sent", batch.id, batch.events)
         with self._changed:
+            self._pace.ended(is_failure=False)
             self._known.add(batch.stream_id)
             if self._way.is_news(batch.stream_id, "refused", is_so=bool(reasons)):
                 log.warning(
@@ -429,6 +447,8 @@ class Uploader:
 
     def _failed(self, batch: Batch, error: DeliveryError) -> list[tuple[Batch, float]]:
         now = now_ms()
+        with self._changed:
+            self._pace.ended(is_failure=error.action is not Action.REFUSE)
         if error.action is Action.REFUSE:
             parts = self._store.split(batch, str(error), now_ms=now)
             if not parts:

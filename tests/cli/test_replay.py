@@ -277,6 +277,31 @@ def test_an_interruption_leaves_the_rest_unsent_for_the_next(
     assert arrived(endpoint) == late(spool_to_change)
 
 
+def test_what_waits_for_the_rate_at_an_interruption_is_not_on_its_way(
+    db: Path, endpoint: Endpoint
+) -> None:
+    """
+    Nothing of it may have arrived, so nothing may look as if it had arrived twice.
+    """
+    for stream in ("one", "two", "three"):
+        endpoint.create("app", stream)
+        spool("put", "--db", db, "--group", "app", "--stream", stream, stdin="x" * 10_000)
+    with subprocess.Popen(
+        [*SPOOL, "replay", "--db", str(db), "--rate", "1k"],
+        env=clean_environment(endpoint.environment()),
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        wait_until(lambda: status(db)["sent"] == 1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+    assert open_batches(db) == []
+    assert replay(db, endpoint).returncode == 0
+    assert sum(arrived(endpoint).values()) == 3
+    done = spool("batches", "--db", db, "--twice", "--format", "json")
+    assert json.loads(done.stdout) == []
+
+
 def open_batches(db: Path) -> list[Any]:
     done = spool("batches", "--db", db, "--state", "sending", "--format", "json")
     rows: list[Any] = json.loads(done.stdout)

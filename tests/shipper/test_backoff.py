@@ -5,8 +5,6 @@ Rules about time: how long to wait, when a flush is due, how fast to send, how o
 from __future__ import annotations
 
 import random
-import threading
-import time
 from datetime import timedelta
 
 import pytest
@@ -124,32 +122,26 @@ def test_what_is_too_old_or_too_new_follows_the_clock() -> None:
 
 
 def test_a_pace_lets_the_first_go_at_once_and_holds_the_rest_to_the_rate() -> None:
-    begun_s = time.monotonic()
     pace = Pace(bytes_per_s=10_000)
-    pace.wait(1_000)
-    first_s = time.monotonic() - begun_s
-    pace.wait(1_000)
-    pace.wait(1_000)
-    assert first_s < 0.09
-    assert time.monotonic() - begun_s >= 0.199
-
-
-def test_a_pace_is_kept_by_all_threads_together() -> None:
-    begun_s = time.monotonic()
-    pace = Pace(bytes_per_s=10_000)
-    threads = [threading.Thread(target=pace.wait, args=[1_000]) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert time.monotonic() - begun_s >= 0.299
+    assert pace.pause_s(50.0) == 0
+    pace.sent(1_000, 50.0)
+    assert pace.pause_s(50.0) == pytest.approx(0.1)
+    assert pace.pause_s(50.05) == pytest.approx(0.05)
+    pace.sent(2_000, 50.2)
+    assert pace.pause_s(50.2) == pytest.approx(0.2)
 
 
 def test_a_pace_that_was_not_used_saves_nothing_up() -> None:
     pace = Pace(bytes_per_s=10_000)
-    pace.wait(10)
-    time.sleep(0.2)
-    begun_s = time.monotonic()
-    for _ in range(3):
-        pace.wait(1_000)
-    assert time.monotonic() - begun_s >= 0.199
+    pace.sent(10, 50.0)
+    assert pace.pause_s(60.0) == 0
+    pace.sent(1_000, 60.0)
+    assert pace.pause_s(60.0) == pytest.approx(0.1)
+
+
+def test_a_pace_tells_until_when_nothing_could_succeed_but_not_once_that_fails_as_well() -> None:
+    pace = Pace(bytes_per_s=100)
+    for is_failure, expected_s in ((False, 60), (True, 70), (True, 70), (False, 90), (True, 100)):
+        pace.sent(1_000, 50.0)
+        pace.ended(is_failure=is_failure)
+        assert pace.held_until_s == expected_s

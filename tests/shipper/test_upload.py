@@ -475,28 +475,29 @@ def test_draining_gives_up_after_so_long_without_a_success(
     assert store.unsent() == 1
 
 
-def test_draining_does_not_give_up_while_it_waits_for_its_own_pace(
-    store: Store, cloudwatch: CloudWatch, endpoint: Endpoint
+@pytest.mark.parametrize("fault", [None, status(503, "busy")], ids=["all is well", "one fails"])
+def test_draining_does_not_give_up_while_it_waits_for_its_own_rate(
+    store: Store, cloudwatch: CloudWatch, endpoint: Endpoint, fault: Fault | None
 ) -> None:
-    for stream in ("one", "two", "three"):
-        append(store, stream, "x" * 1_000)
-    uploader = Uploader(store, cloudwatch, concurrency=1, pace=Pace(bytes_per_s=700))
+    for number in range(2):
+        endpoint.create("group", f"stream-{number}")
+        append(store, f"stream-{number}", "x" * 1_000)
+    if fault:
+        endpoint.fail_next(fault)
+    uploader = Uploader(store, cloudwatch, concurrency=4, pace=Pace(bytes_per_s=500))
     uploader.start()
-    assert uploader.drain(give_up_s=1, stop=threading.Event())
+    assert uploader.drain(give_up_s=1.5, stop=threading.Event())
     uploader.finish(0)
-    assert store.unsent() == 0
+    assert sent(store) == 2
 
 
-def test_draining_at_a_pace_gives_up_where_nothing_succeeds(
+def test_draining_at_a_rate_gives_up_all_the_same_where_nothing_gets_through(
     store: Store, cloudwatch: CloudWatch, endpoint: Endpoint
 ) -> None:
-    """
-    What is tried again waits for the pace, too, and that is no reason to go on for ever.
-    """
     endpoint.refuse()
     append(store, "web", "x" * 1_000)
-    uploader = Uploader(store, cloudwatch, concurrency=1, pace=Pace(bytes_per_s=100))
+    uploader = Uploader(store, cloudwatch, concurrency=4, pace=Pace(bytes_per_s=500))
     uploader.start()
-    assert not uploader.drain(give_up_s=1, stop=threading.Event())
+    assert not uploader.drain(give_up_s=1.5, stop=threading.Event())
     uploader.finish(0)
     assert store.unsent() == 1
