@@ -20,13 +20,14 @@ from cli.options import Choice, Name, Size, db_option, event_options, selection_
 from cli.output import progress, tell
 from shipper.backoff import Pace
 from shipper.batch import MAX_MESSAGE_BYTES, acceptable_ms, requests_for
+from shipper.clock import now_ms
 from shipper.cloudwatch import CloudWatch
 from shipper.ec2 import Metadata, find_region
 from shipper.naming import legal_group, legal_stream
 from shipper.route import Route, parse_route
 from shipper.service import configured_region
 from shipper.stopping import Stop, stopping_on_signals
-from shipper.upload import Uploader, now_ms
+from shipper.upload import Uploader
 from spool import replay
 from spool.errors import SpoolDamaged, SpoolHeld
 from spool.lock import ShipperLock

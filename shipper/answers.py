@@ -8,7 +8,6 @@ message, a credential or an environment value.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -17,6 +16,7 @@ from botocore import exceptions as botocore_errors
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.parsers import ResponseParserError
 
+from shipper.clock import now_ms
 from shipper.errors import Action, DeliveryError
 from shipper.redaction import redacted, without_secrets
 
@@ -172,7 +172,7 @@ def clock_offset_ms(headers: dict[str, str]) -> int | None:
         date = parsedate_to_datetime(headers["date"])
     except (KeyError, ValueError):
         return None
-    return int(date.timestamp() * 1000) - time.time_ns() // 1_000_000
+    return int(date.timestamp() * 1000) - now_ms()
 
 
 def _without_answer(operation: str, error: Exception, action: Action) -> DeliveryError:

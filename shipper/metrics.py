@@ -29,9 +29,10 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from shipper.clock import now_ms
 from shipper.cloudwatch import Receipt
 from shipper.errors import DeliveryError
-from shipper.upload import Endpoint, now_ms
+from shipper.upload import Endpoint
 from spool import __version__
 from spool.errors import SpoolUnusable
 from spool.vitals import Totals, Vitals

@@ -35,6 +35,7 @@ from botocore.parsers import ResponseParserError
 from msgspec import DecodeError, json
 
 from shipper.answers import Translated, clock_offset_ms
+from shipper.clock import now_ms
 from shipper.errors import Action, DeliveryError
 from shipper.signature import authorization
 from spool import __version__
@@ -118,7 +119,7 @@ class Service:
         The present as the service sees it, in ms since the epoch: this host's, until an answer
         shows that its clock is wrong.
         """
-        return time.time_ns() // 1_000_000 + self._clock_offset_ms
+        return now_ms() + self._clock_offset_ms
 
     def _connected(self) -> _Access:
         with self._access_lock:

@@ -14,8 +14,8 @@ from collections.abc import Callable
 import apsw
 
 from shipper.backoff import Every
+from shipper.clock import now_ms
 from shipper.trouble import Trouble
-from shipper.upload import now_ms
 from spool.budget import Budget
 from spool.retention import prune, shrink
 from spool.store import Store

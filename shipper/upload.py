@@ -27,6 +27,7 @@ import apsw
 from shipper.backoff import Every, Pace
 from shipper.batch import LIMITS, acceptable_ms, is_full, requests_for
 from shipper.brake import Brake
+from shipper.clock import now_ms
 from shipper.cloudwatch import Receipt
 from shipper.errors import Action, DeliveryError
 from shipper.trouble import Trouble
@@ -67,13 +68,6 @@ class _Retry:
     due_s: float
     number: int
     batch: Batch = field(compare=False)
-
-
-def now_ms() -> int:
-    """
-    The present, in ms since the epoch.
-    """
-    return time.time_ns() // 1_000_000
 
 
 class Uploader:

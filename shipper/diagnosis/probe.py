@@ -9,7 +9,6 @@ of a key at most its last four characters leave, and no other part of any creden
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -23,6 +22,7 @@ from botocore.session import get_session
 from botocore.utils import get_environ_proxies
 
 from shipper.answers import Translated, clock_offset_ms
+from shipper.clock import now_ms
 from shipper.redaction import redacted
 
 __all__ = ["Answer", "Keys", "NoAnswer", "Probe"]
@@ -145,7 +145,7 @@ class Probe:
         """
         One PutLogEvents. Raises `DeliveryError`.
         """
-        event = {"timestamp": time.time_ns() // 1_000_000, "message": message}
+        event = {"timestamp": now_ms(), "message": message}
         return self._ask(
             "PutLogEvents", logGroupName=group, logStreamName=stream, logEvents=[event]
         )

@@ -15,9 +15,10 @@ import pytest
 from agent import wait_until
 from cloudwatch_endpoint import Endpoint, status
 
+from shipper.clock import now_ms
 from shipper.cloudwatch import CloudWatch
 from shipper.trouble import Trouble
-from shipper.upload import Uploader, now_ms
+from shipper.upload import Uploader
 from spool import patience
 from spool.store import Chunk, Store
 

@@ -26,8 +26,9 @@ from cloudwatch_endpoint import (
 )
 
 from shipper.backoff import Pace
+from shipper.clock import now_ms
 from shipper.cloudwatch import CloudWatch
-from shipper.upload import Uploader, now_ms
+from shipper.upload import Uploader
 from spool.audit import audit
 from spool.store import Chunk, Store
 
