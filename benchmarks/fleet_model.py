@@ -5,7 +5,8 @@ one account's quota that they share.
 Comes in: how many hosts, with what load, and how the service failed. Goes out: when each host had
 sent what the outage left, and what became of each request. Always holds: a seed tells all; a host
 waits, slows down and packs its batches by `shipper.brake`, `shipper.backoff` and `shipper.batch`;
-only what `shipper.upload` does with them (threads there, events here) is told again in `Host`.
+only what `shipper.upload` and `shipper.lineup` do with them (threads there, events here) is told
+again in `Host`.
 
 Times are seconds after the recovery: the outage is before 0.
 """
@@ -120,7 +121,7 @@ class Quota:
 
 class Host:
     """
-    One agent: what `shipper.upload.Uploader` does, without its threads and its store.
+    One agent: what `shipper.upload` and `shipper.lineup` do, without their threads and store.
     """
 
     def __init__(self, fleet: Fleet, streams: list[Stream], world: World) -> None:
