@@ -25,6 +25,7 @@ from shipper.batch import OVERHEAD_BYTES
 from shipper.capture import Source, capture
 from shipper.cloudwatch import CloudWatch
 from shipper.collecting import Chooser
+from shipper.delivery import Endpoint
 from shipper.errors import ShipperError
 from shipper.folders import Folders
 from shipper.health import Health, noting_deaths
@@ -39,7 +40,7 @@ from shipper.stopping import Stop, stopping_on_signals
 from shipper.supervisor import Supervisor
 from shipper.trouble import Trouble
 from shipper.upkeep import Notes, keep_up
-from shipper.upload import Endpoint, Uploader
+from shipper.upload import Uploader
 from spool.budget import Budget, WhenFull
 from spool.errors import SpoolUnusable
 from spool.lock import ShipperLock

@@ -31,8 +31,8 @@ from prometheus_client.registry import Collector
 
 from shipper.clock import now_ms
 from shipper.cloudwatch import Receipt
+from shipper.delivery import Endpoint
 from shipper.errors import DeliveryError
-from shipper.upload import Endpoint
 from spool import __version__
 from spool.errors import SpoolUnusable
 from spool.vitals import Totals, Vitals

@@ -15,11 +15,11 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from http import HTTPStatus
 
+from shipper.delivery import Endpoint
 from shipper.durations import parse_duration
 from shipper.health import Health, Report
 from shipper.metrics import CONTENT_TYPE, Metrics
 from shipper.pages import Address, Answer, PageServer
-from shipper.upload import Endpoint
 from spool.vitals import Vitals
 
 __all__ = ["Telemetry"]

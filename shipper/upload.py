@@ -1,5 +1,5 @@
 """
-Unsent events -> batch -> PutLogEvents -> settled.
+Unsent -> sent: several batches at a time, and what follows from an answer.
 
 Comes in: what waits in the store. Goes out: legal requests, several at a time. Always holds: a
 batch is on record before its request goes out, and its events are sent only once a 200 came back;
@@ -8,6 +8,9 @@ until then the very same batch is sent again, also by the next process.
 Every `delay_s` all that waits is sent, and a full batch at once. When nothing can succeed (no
 network, no credentials) one request probes for all, and once there is a way through all goes at
 once; when one stream is refused the others go on.
+
+One lock is held wherever lineup, way or pace are used, also while the lineup takes a batch from the
+store; none is during a request, or while an answer is put on record.
 """
 
 from __future__ import annotations
@@ -16,7 +19,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Container
-from typing import Protocol
 
 import apsw
 
@@ -24,6 +26,7 @@ from shipper.backoff import Pace
 from shipper.brake import Brake
 from shipper.clock import now_ms
 from shipper.cloudwatch import Receipt
+from shipper.delivery import STORE_RETRY_S, Delivery, Endpoint
 from shipper.errors import Action, DeliveryError
 from shipper.lineup import Lineup
 from shipper.trouble import Trouble
@@ -31,11 +34,10 @@ from shipper.way import Way
 from spool.store import Batch, Store
 from spool.wording import counted
 
-__all__ = ["Endpoint", "Uploader"]
+__all__ = ["Uploader"]
 
 log = logging.getLogger(__name__)
 
-STORE_RETRY_S = 1.0
 BUG_RETRY_S = 60.0  # for what nobody has thought of
 
 LOOK_S = 0.05
@@ -43,20 +45,6 @@ LOOK_S = 0.05
 
 TURN_S = 10.0
 """So often it turns at least, however long DELAY is: one that does not is stuck."""
-
-
-class Endpoint(Protocol):
-    """
-    Where batches go.
-    """
-
-    def put(self, group: str, stream: str, log_events: str, *, events: int) -> Receipt: ...
-
-    def create(self, group: str, stream: str) -> None: ...
-
-    def tend(self, group: str) -> None: ...
-
-    def now_ms(self) -> int: ...
 
 
 class Uploader:
@@ -89,9 +77,11 @@ class Uploader:
             for number in range(concurrency)
         ]
         self._woken = threading.Event()
+        self._closed = threading.Event()
+        self._delivery = Delivery(store, endpoint, self._trouble, self._closed)
         brake = Brake()
         self._changed = threading.Condition()
-        """Its lock is held wherever one of these is used, and never during a request."""
+        """Whose lock it is for the next three; notified when a batch may go, or has ended."""
         self._pace = pace or Pace()
         self._way = Way(brake)
         self._lineup = Lineup(
@@ -104,7 +94,6 @@ class Uploader:
             only=only,
         )
         self._is_last_flush = False
-        self._is_closed = False
         self.notes = self._way.notes
         """What is the matter with all streams, for `spool status`."""
 
@@ -182,7 +171,7 @@ class Uploader:
         with self._changed:
             while not self._lineup.is_over(deadline_s) and time.monotonic() < deadline_s:
                 self._changed.wait(max(0.0, deadline_s - time.monotonic()))
-            self._is_closed = True
+            self._closed.set()
             self._changed.notify_all()
         for worker in self._workers:
             worker.join(max(0.0, deadline_s - time.monotonic()))
@@ -233,7 +222,7 @@ class Uploader:
 
     def _next(self) -> Batch | None:
         with self._changed:
-            while not self._is_closed:
+            while not self._closed.is_set():
                 try:
                     batch = self._lineup.next()
                 except apsw.Error as error:
@@ -250,43 +239,14 @@ class Uploader:
         Send it; returns what is to be sent again, and after how many seconds.
         """
         try:
-            receipt = self._put(batch)
+            receipt = self._delivery.send(batch)
         except DeliveryError as error:
             return self._failed(batch, error)
-        self._settle(batch, receipt)
         try:
             self._succeeded(batch, receipt)
         except Exception:  # it has arrived and is on record: nothing may send it again
             log.exception("batch %d was sent", batch.id)
         return []
-
-    def _settle(self, batch: Batch, receipt: Receipt) -> None:
-        """
-        Put on record what has arrived; a full disk is waited for, since to send it again would be
-        to send it twice.
-        """
-        while True:
-            try:
-                self._store.settle(
-                    batch, request_id=receipt.request_id, now_ms=now_ms(), refused=receipt.refused
-                )
-            except apsw.Error as error:
-                if self._is_closed:
-                    raise
-                self._trouble.begin("delivery", error)
-                time.sleep(STORE_RETRY_S)
-            else:
-                return
-
-    def _put(self, batch: Batch) -> Receipt:
-        text = self._store.log_events(batch)
-        try:
-            return self._endpoint.put(batch.group, batch.stream, text, events=batch.events)
-        except DeliveryError as error:
-            if error.action is not Action.CREATE:
-                raise
-        self._endpoint.create(batch.group, batch.stream)
-        return self._endpoint.put(batch.group, batch.stream, text, events=batch.events)
 
     # --- what follows -------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ HOMES = {
     "apsw": (
         "spool/*",
         "shipper/capture.py",
+        "shipper/delivery.py",
         "shipper/lineup.py",
         "shipper/upload.py",
         "shipper/agent.py",
