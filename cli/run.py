@@ -23,11 +23,12 @@ from cli.options import (
     source_option,
 )
 from cli.rules import make_chooser, make_namer
-from shipper.agent import Settings, run
+from shipper.agent import Settings
 from shipper.batch import MAX_BATCH_BYTES
 from shipper.cloudwatch import GROUP_CLASSES, RETENTION_DAYS
 from shipper.ec2 import Metadata, find_region
 from shipper.given import parse_delay_s
+from shipper.lives import run
 from shipper.route import parse_route
 from shipper.service import configured_region
 from shipper.sources.files import is_missing

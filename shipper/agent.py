@@ -7,14 +7,10 @@ chance to be sent.
 
 from __future__ import annotations
 
-import gc
 import logging
-import os
-import resource
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,37 +19,28 @@ import apsw
 
 from shipper.batch import OVERHEAD_BYTES
 from shipper.capture import Source, capture
-from shipper.cloudwatch import CloudWatch
 from shipper.collecting import Chooser
-from shipper.delivery import Endpoint
 from shipper.errors import ShipperError
 from shipper.folders import Folders
-from shipper.health import Health, noting_deaths
+from shipper.health import Health
 from shipper.naming import Namer
 from shipper.pulse import Pulse
-from shipper.sources.docker_logs import JsonFileSource
-from shipper.sources.file_source import FileSource
+from shipper.sources.chosen import make_sources
 from shipper.sources.intake import Intake
 from shipper.sources.multiline import MultilineRule
-from shipper.sources.pod_logs import PodLogSource
-from shipper.stopping import Stop, stopping_on_signals
+from shipper.stopping import Stop
 from shipper.supervisor import Supervisor
 from shipper.trouble import Trouble
 from shipper.upkeep import Notes, keep_up
 from shipper.upload import Uploader
 from spool.budget import Budget, WhenFull
-from spool.errors import SpoolUnusable
-from spool.lock import ShipperLock
-from spool.place import is_open_to_all
-from spool.rescue import rescue
 from spool.store import Store
 from spool.vitals import Vitals
 
 if TYPE_CHECKING:
-    from shipper.sources.engine_source import EngineSource
     from shipper.telemetry import Telemetry
 
-__all__ = ["Settings", "run"]
+__all__ = ["Agent", "Settings"]
 
 log = logging.getLogger(__name__)
 
@@ -62,12 +49,6 @@ STOP_BUDGET_S = 8.0
 
 GIVE_UP_S = 20.0
 """With `--once`, after so long without a success what is left stays for the next run."""
-
-RESCUE_APART_S = 60.0
-"""Sooner after a rescue, the disk is at fault and would damage the next spool too."""
-
-
-LOOKING = "looking whether the spool is sound, and saving what can be read if it is not"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,83 +80,10 @@ class Settings:
     """Host and port of the pages for monitors."""
 
 
-def run(settings: Settings) -> bool:
+class Agent:
     """
-    Collect and ship until SIGTERM or SIGINT, or with `once` until what is there was shipped.
-
-    Returns False where events are left that were to be sent. Raises `SpoolError`, `ShipperError`.
-    """
-    _allow_many_files()
-    gc.freeze()  # what was imported stays: who looks for cycles need not look at it
-    with ExitStack() as parts:
-        supervisor = parts.enter_context(Supervisor(os.environ))
-        lock = parts.enter_context(ShipperLock(settings.db))
-        telemetry = _listen(settings.metrics) if settings.metrics else None
-        if telemetry:
-            parts.callback(telemetry.close)
-        damage = None
-        while True:
-            supervisor.prepare(LOOKING)
-            if telemetry:
-                telemetry.prepare(LOOKING)
-            facts = rescue(settings.db, is_thorough=not lock.was_released, damage=damage)
-            for fact in facts:
-                log.warning("%s", fact)
-            begun_s = time.monotonic()
-            agent, delivered = _live(settings, supervisor, telemetry)
-            damage = agent.damage
-            lock.is_in_order = damage is None
-            if damage is None or agent.was_told_to_stop:
-                return delivered
-            if facts and time.monotonic() - begun_s < RESCUE_APART_S:
-                raise SpoolUnusable(
-                    f"{settings.db}: damaged again soon after it was rescued; check the disk"
-                )
-
-
-def _live(
-    settings: Settings, supervisor: Supervisor, telemetry: Telemetry | None
-) -> tuple[_Agent, bool]:
-    """
-    One agent, until a stop or until its spool turns out to be damaged, and whether all is sent.
-    """
-    with ExitStack() as parts:
-        store = parts.enter_context(Store(settings.db))
-        if telemetry:
-            parts.callback(telemetry.prepare, "the agent has ended")
-        if is_open_to_all(settings.db):
-            log.warning("%s can be read or written by every user of this host", settings.db)
-        stop = parts.enter_context(stopping_on_signals())
-        deaths = parts.enter_context(noting_deaths())
-        endpoint: Endpoint = CloudWatch(
-            settings.region,
-            connections=settings.concurrency,
-            use_gzip=settings.use_gzip,
-            retention_days=settings.retention_days,
-            group_class=settings.group_class,
-        )
-        if telemetry:
-            endpoint = telemetry.measured(endpoint)
-        trouble = Trouble(
-            log,
-            begins=f"{settings.db}: cannot be used now (%s); lines wait in Docker's files until"
-            " it can",
-            ends=f"{settings.db}: can be used again",
-        )
-        uploader = Uploader(
-            store,
-            endpoint,
-            delay_s=settings.delay_s,
-            concurrency=settings.concurrency,
-            trouble=trouble,
-        )
-        agent = _Agent(settings, store, uploader, stop, trouble, supervisor)
-        return agent, agent.run(telemetry, deaths)
-
-
-class _Agent:
-    """
-    The parts of a running agent.
+    One agent, on a store that is open. Where its spool turns out to be damaged it ends by itself,
+    and `damage` says why.
     """
 
     def __init__(
@@ -196,8 +104,16 @@ class _Agent:
         self._supervisor = supervisor
         self.damage: str | None = None
         self.was_told_to_stop = False
+        """Whether that was before there was any damage."""
         store.on_damage = self._end_damaged
-        self._sources, self._folders = _make_sources(settings, store)
+        files, engine = make_sources(
+            settings.source,
+            _make_intake(settings, store),
+            containers_dir=settings.containers_dir,
+            pods_dir=settings.pods_dir,
+        )
+        self._sources: list[Source] = [*files, *([engine] if engine else [])]
+        self._folders = Folders(files, engine)
         self._failed = False
         self._is_collected = False
         stop.wakes(store.hurry)
@@ -207,7 +123,8 @@ class _Agent:
 
     def run(self, telemetry: Telemetry | None, deaths: Sequence[str]) -> bool:
         """
-        Until a stop, or until the spool turns out to be damaged.
+        Until a stop, or until the spool turns out to be damaged; returns whether all that was to be
+        sent is sent. Raises `ShipperError`.
         """
         try:
             return self._run(telemetry, deaths)
@@ -336,54 +253,15 @@ class _Agent:
         )
 
 
-def _listen(address: tuple[str, int]) -> Telemetry:
-    # what this takes, those who ask for no metrics do not pay
-    from shipper.telemetry import Telemetry  # noqa: PLC0415
-
-    return Telemetry(address)
-
-
-def _make_sources(settings: Settings, store: Store) -> tuple[list[Source], Folders]:
-    """
-    The sources that `--source` names, each takes the containers that the rules give it; and whether
-    they can see what they are to collect.
-    """
-    intake = Intake(
+def _make_intake(settings: Settings, store: Store) -> Intake:
+    route = settings.chooser.route
+    return Intake(
         store,
         settings.chooser,
         settings.namer,
         multiline=settings.multiline,
         keep_blank=settings.keep_blank,
         max_message_bytes=settings.max_event_bytes - OVERHEAD_BYTES,
-        backlog=settings.chooser.route.backlog,
-        tail=settings.chooser.route.tail,
+        backlog=route.backlog,
+        tail=route.tail,
     )
-    files: list[FileSource] = []
-    if settings.source in ("files", "auto"):
-        files.append(JsonFileSource(settings.containers_dir, intake))
-        files.append(PodLogSource(settings.pods_dir, intake))
-    engine = _make_engine_source(intake) if settings.source in ("api", "auto") else None
-    return [*files, *([engine] if engine else [])], Folders(files, engine)
-
-
-def _make_engine_source(intake: Intake) -> EngineSource:
-    # Docker's client takes memory and time that reading files does not need
-    from shipper.sources.engine_source import EngineSource  # noqa: PLC0415
-
-    return EngineSource(
-        intake.store,
-        intake.target,
-        joiner=intake.joiner,
-        wanted=lambda container: intake.takes(container, "api") is None,
-        backlog=intake.backlog,
-        tail=intake.tail,
-    )
-
-
-def _allow_many_files() -> None:
-    """
-    One descriptor a container is held: up to what the system allows.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
