@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from shipper.sources.lines import MAX_KNOWN_TIMES, Joiner, known_times
+from shipper.sources.lines import Joiner
 from shipper.sources.records import ONE_FOR_EACH_BYTE, to_utc
+from shipper.sources.times import MAX_KNOWN_TIMES, known_times
 from spool.store import Event
 
 __all__ = ["CriJoiner"]

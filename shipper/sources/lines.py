@@ -1,11 +1,10 @@
-r"""
-From the bytes of Docker's json-file to messages.
+"""
+From Docker's records to messages.
 
-Comes in: whole lines of one container's log file, each a record such as
-`{"log":"text\n","stream":"stdout","time":"2026-11-22T11:08:31.289137307Z"}`, in the file's order.
-Goes out: events in that order, each message without its final newline. Always holds: a damaged
-line costs just what is damaged; a message that is still open is kept in `Joiner.open`, which the
-source stores with its position, so that no part is read twice and none is lost.
+Comes in: the records of one container, or the whole lines of its json-file, in order. Goes out:
+events in that order, each message without its final newline. Always holds: a message that is still
+open is kept in `Joiner.open`, which the source stores with its position, so that no part is read
+twice and none is lost.
 
 Docker cuts a line at every 16,384 bytes into parts, without a newline but for the last, all with
 the time of the first; the parts of stdout and of stderr may stand between each other.
@@ -13,99 +12,24 @@ the time of the first; the parts of stdout and of stderr may stand between each 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
-
 from shipper.batch import MAX_MESSAGE_BYTES
+from shipper.sources.json_file import read_line, read_plain
 from shipper.sources.multiline import Multiline
+from shipper.sources.splitting import MAX_CHARACTER_BYTES, split_message
+from shipper.sources.times import known_times
 from spool.store import Event
 
-__all__ = ["MAX_KNOWN_TIMES", "Joiner", "Open", "known_times", "split_message"]
-
-
-class Record(msgspec.Struct, gc=False):
-    """
-    One line of a json-file.
-    """
-
-    log: str
-    stream: str
-    time: str
-
-
-RECORD = msgspec.json.Decoder(Record)
-
-RECORD_START = b'{"log":"'
-"""Inside a record this stands only where an attribute has that name: quotes in text are escaped."""
-
-NO_RECORD_START = re.compile(rb'\n(?!\{"log":")')
-
-PIECE_ENDS = re.compile(rb'\0+|(?<!"attrs":)(?=\{"log":")')
+__all__ = ["Joiner", "Open"]
 
 PART_BYTES = 16_384
 """Docker's: a shorter record without a newline is no part that another one follows."""
 
-MAX_CHARACTER_BYTES = 4
-"""UTF-8's."""
-
 OPEN_MESSAGE_S = 30.0
 """The parts of a line come as fast as its container writes it; this is long after that."""
-
-MAX_KNOWN_TIMES = 8_192
-MAX_KNOWN_SECONDS = 4_096
-
-
-class _Seconds(dict[str, int]):
-    """
-    From `2026-11-22T11:08:31` to ms since the epoch; it forgets when there are many.
-    """
-
-    def __missing__(self, text: str) -> int:
-        if len(self) >= MAX_KNOWN_SECONDS:
-            self.clear()
-        moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
-        milliseconds = int(moment.timestamp()) * 1000
-        if milliseconds < 0:
-            raise ValueError(text)
-        self[text] = milliseconds
-        return milliseconds
-
-
-class _Milliseconds(dict[str, int]):
-    """
-    From the four characters behind the seconds (`.289`, `.12Z`, `Z`) to ms: Go cuts trailing zeros.
-    """
-
-    def __missing__(self, text: str) -> int:
-        digits = text.rstrip("Z")
-        if digits and (digits[0] != "." or not digits[1:].isdecimal() or not digits.isascii()):
-            raise ValueError(text)
-        self[text] = int(digits[1:].ljust(3, "0")) if digits else 0
-        return self[text]
-
-
-class _Times(dict[str, int]):
-    """
-    From `2026-11-22T11:08:31.289` (the first 23 characters, fewer where Go cut them) to ms since
-    the epoch; it forgets when there are many. Lines of a busy container share their milliseconds.
-    """
-
-    def __missing__(self, text: str) -> int:
-        if len(self) >= MAX_KNOWN_TIMES:
-            self.clear()
-        self[text] = timestamp = _seconds[text[:19]] + _milliseconds[text[19:]]
-        return timestamp
-
-
-_seconds = _Seconds()
-_milliseconds = _Milliseconds()
-known_times = _Times()
-"""Raises ValueError for what is no time."""
 
 
 @dataclass(slots=True)
@@ -232,10 +156,7 @@ class Joiner:
         """
         The fast way, for lines that each begin a record, all of them of whole messages.
         """
-        # a record may not go on on the next line, where JSON allows that: between its members
-        if not data.startswith(RECORD_START) or NO_RECORD_START.search(data, 0, len(data) - 1):
-            raise ValueError("lines that begin with something else")
-        records = RECORD.decode_lines(data)
+        records = read_plain(data)
         stream_id, source_ids = self.stream_id, self.source_ids
         times = known_times
         events = [
@@ -276,35 +197,15 @@ class Joiner:
         return longest * MAX_CHARACTER_BYTES > self.max_bytes
 
     def _read_line(self, line: bytes) -> Iterator[Event]:
-        for record in self._records(line):
+        records, damaged = read_line(line)
+        self.damaged += damaged
+        for record in records:
             try:
                 self._event(record.stream, record.time, record.log)
             except (ValueError, LookupError):
                 self.damaged += 1
                 continue
             yield from self._read_record(record.log, record.stream, record.time)
-
-    def _records(self, line: bytes) -> list[Record]:
-        """
-        What is on a line; counts what is damaged of it.
-        """
-        try:
-            records = RECORD.decode_lines(line)
-        except (ValueError, RecursionError):
-            return self._records_in(_pieces(line), has_hole=b"\0" in line)
-        self.damaged += not records
-        return records
-
-    def _records_in(self, pieces: list[bytes], *, has_hole: bool) -> list[Record]:
-        records = []
-        if has_hole and all(piece.startswith(RECORD_START) for piece in pieces):
-            self.damaged += 1  # as after a truncation; what stands behind it is whole
-        for piece in pieces:
-            try:
-                records.append(RECORD.decode(piece))
-            except (ValueError, RecursionError):
-                self.damaged += 1
-        return records
 
     def _read_record(self, log: str, stream: str, time: str) -> Iterator[Event]:
         text = log.removesuffix("\n")
@@ -367,31 +268,3 @@ class Joiner:
         self.open = {
             stream: Open(*message) for stream, message in position.items() if stream != "multiline"
         }
-
-
-def _pieces(line: bytes) -> list[bytes]:
-    """
-    What on a line may be records: one as a rule; after a crash, or in a hole of NULs that a
-    truncation left, several, or one behind a piece of another.
-    """
-    if line.find(RECORD_START, 1) < 0 and b"\0" not in line:
-        return [line]
-    return [piece for piece in PIECE_ENDS.split(line) if piece]
-
-
-def split_message(text: str, max_bytes: int = MAX_MESSAGE_BYTES) -> list[str]:
-    """
-    A message as texts of at most `max_bytes` of UTF-8, cut between characters.
-    """
-    if len(text) * MAX_CHARACTER_BYTES <= max_bytes:
-        return [text]
-    data = text.encode()
-    texts = []
-    start = 0
-    while start < len(data):
-        end = min(start + max_bytes, len(data))
-        while end < len(data) and data[end] & 0xC0 == 0x80:  # inside a character
-            end -= 1
-        texts.append(data[start:end].decode())
-        start = end
-    return texts

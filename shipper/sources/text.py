@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 
 from msgspec import json
 
-from shipper.sources.lines import split_message
 from shipper.sources.reading import Reading
+from shipper.sources.splitting import split_message
 from spool.skipped import BLANK
 from spool.store import Chunk, Event
 

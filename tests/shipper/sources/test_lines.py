@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from shipper.batch import MAX_MESSAGE_BYTES
-from shipper.sources.lines import Joiner, split_message
+from shipper.sources.lines import Joiner
+from shipper.sources.splitting import split_message
 
 STDOUT, STDERR = 1, 2
 STREAM = 7
@@ -292,7 +293,7 @@ def test_a_line_without_end_takes_bounded_memory():
 
 
 def test_many_different_seconds_take_bounded_memory():
-    from shipper.sources.lines import MAX_KNOWN_SECONDS, _seconds
+    from shipper.sources.times import MAX_KNOWN_SECONDS, _seconds
 
     for start in range(0, 20_000, 1_000):
         data = [record("a\n", time=engine_time(n * 10**9)) for n in range(start, start + 1_000)]
