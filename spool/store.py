@@ -130,21 +130,19 @@ class Store(SpoolFile):
         self,
         chunks: Sequence[Chunk],
         *,
-        checkpoints: Mapping[str, str] | None = None,
+        checkpoints: Mapping[str, str | None] | None = None,
         skipped: Mapping[str, int] | None = None,
     ) -> None:
         """
-        Store events and where their sources now stand, in one transaction; durable on return.
+        Store events and where their sources now stand, in one transaction; durable on return. A
+        source whose checkpoint is None has ended: it is forgotten.
         """
         with self.transaction() as db:
             for chunk in chunks:
                 if chunk.events:
                     _insert_events(db, chunk)
             if checkpoints:
-                db.executemany(
-                    "INSERT OR REPLACE INTO checkpoint (source, position) VALUES (?, ?)",
-                    checkpoints.items(),
-                )
+                _note_checkpoints(db, checkpoints)
             if skipped:
                 db.executemany(
                     "INSERT INTO skipped (reason, count) VALUES (?, ?)"
@@ -326,6 +324,17 @@ def _insert_events(db: apsw.Connection, chunk: Chunk) -> None:
     db.executemany(INSERT_ROW, events[many:])
     first_id = db.last_insert_rowid() - len(events) + 1
     _queue_new(db, chunk.stream_id, runs_of(events, first_id))
+
+
+def _note_checkpoints(db: apsw.Connection, checkpoints: Mapping[str, str | None]) -> None:
+    standing = {
+        source: position for source, position in checkpoints.items() if position is not None
+    }
+    db.executemany(
+        "INSERT OR REPLACE INTO checkpoint (source, position) VALUES (?, ?)", standing.items()
+    )
+    ended = checkpoints.keys() - standing.keys()
+    db.executemany("DELETE FROM checkpoint WHERE source = ?", ((source,) for source in ended))
 
 
 def queue_newest(db: apsw.Connection, stream_id: int, count: int) -> None:

@@ -18,7 +18,13 @@ from shipper.containers import Container
 from shipper.sources.doorbells import Doorbell
 from shipper.sources.engine_api import Engine, Found
 from shipper.sources.engine_log import EngineLog, Hand
-from shipper.sources.engine_wire import TIMEOUT_S, ContainerGone, EngineError, LogsUnreadable
+from shipper.sources.engine_wire import (
+    TIMEOUT_S,
+    ContainerGone,
+    ContainerRemoved,
+    EngineError,
+    LogsUnreadable,
+)
 from shipper.sources.reading import Reading
 from spool.skipped import CONTAINERS_LOST
 
@@ -113,8 +119,8 @@ class EngineContainer:
             if self.is_stale:
                 self._inspect()
             next_s = self._read(self._log) if self._log and self._was_started else None
-        except ContainerGone:
-            self._finish()
+        except ContainerGone as error:
+            self._finish(is_removed=self._removes_itself or isinstance(error, ContainerRemoved))
             raise
         except LogsUnreadable as error:
             log.info("container %.12s is not collected: %s", self._id, error)
@@ -221,9 +227,10 @@ class EngineContainer:
         if is_eager:
             self._arm(self._bell)
 
-    def _finish(self) -> None:
+    def _finish(self, *, is_removed: bool) -> None:
         """
-        It is gone: what the doorbell has heard is all there is.
+        It is gone: what the doorbell has heard is all there is. One whose removal failed stays in
+        the engine's list, and is met again.
         """
         self._take_first_bell()
         if not self._log:
@@ -239,4 +246,6 @@ class EngineContainer:
             reading = Reading()
             reading.skip(CONTAINERS_LOST, 1)
             self._world.hand(reading)
+        if is_removed:
+            self._log.forget(self._world.hand)
         self.close()

@@ -167,6 +167,13 @@ class EngineLog:
         if self.is_open:
             hand(self._reading(Chunk(self._joiner.stream_id, self._joiner.flush()), 0))
 
+    def forget(self, hand: Hand) -> None:
+        """
+        The container is removed: where its log was read to is of no use any more.
+        """
+        if not self.is_unread:
+            hand(Reading(checkpoints={self.key: None}))
+
     def _questions(self, clock_s: float) -> Iterator[tuple[Asked, Filter]]:
         position, marker = self._position, self._position.marker
         if marker is None:

@@ -8,6 +8,7 @@ the caller does next:
     ├── EngineUnavailable           ask again later
     │   └── CertificatesUnusable    and tell whose they are
     ├── ContainerGone               it is over
+    │   └── ContainerRemoved        and will never be again
     └── LogsUnreadable              never
 """
 
@@ -24,6 +25,7 @@ __all__ = [
     "TIMEOUT_S",
     "CertificatesUnusable",
     "ContainerGone",
+    "ContainerRemoved",
     "EngineError",
     "EngineUnavailable",
     "LogsUnreadable",
@@ -37,6 +39,9 @@ TIMEOUT_S = 10
 """For an answer to begin, and for each piece of it; the engine answers within ms."""
 
 MAX_HEAD_BYTES = 65_536
+
+NO_SUCH_CONTAINER = "no such container"
+"""Docker's words, and Podman's; what stands before an engine may answer 404, too."""
 
 
 class EngineError(Exception):
@@ -60,6 +65,12 @@ class CertificatesUnusable(EngineUnavailable):
 class ContainerGone(EngineError):
     """
     The container is removed, or is just being so.
+    """
+
+
+class ContainerRemoved(ContainerGone):
+    """
+    The engine knows of no such container.
     """
 
 
@@ -130,8 +141,9 @@ def error_of(status: int, body: bytes) -> EngineError:
         said = str(json.loads(body)["message"])
     except (ValueError, LookupError, TypeError):
         said = body[:200].decode(errors="replace")
+    is_removed = NO_SUCH_CONTAINER in said.lower()
     kinds: dict[int, type[EngineError]] = {
-        404: ContainerGone,
+        404: ContainerRemoved if is_removed else ContainerGone,
         409: ContainerGone,
         501: LogsUnreadable,
     }

@@ -195,7 +195,7 @@ class FileSource(ABC):
                 if not size and followed.log.is_gone():
                     size = followed.read_into(reading, once=once)  # written just before it went
                     if not size:
-                        followed.finish_into(reading)
+                        followed.end_into(reading)
                         self._logs.pop(key).files.close()
                 most_bytes = max(most_bytes, size)
                 if reading.bytes >= READING_BYTES:

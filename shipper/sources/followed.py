@@ -159,12 +159,14 @@ class Followed:
             self._add(reading, joiner, Chunk(joiner.stream_id, joiner.flush()))
         return 0
 
-    def finish_into(self, reading: Reading) -> None:
+    def end_into(self, reading: Reading) -> None:
         """
-        The container is gone: what is open will not end.
+        The log is gone: what is open will not end, and where it was read to is of no use any more.
         """
         if self._joiner and self._joiner.is_open():
             self._add(reading, self._joiner, Chunk(self._joiner.stream_id, self._joiner.flush()))
+        if self._joiner:
+            reading.checkpoints[self.log.key] = None
 
     def _has_ended(self, joiner: Joiner) -> bool:
         self.refresh()

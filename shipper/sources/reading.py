@@ -14,11 +14,12 @@ __all__ = ["Reading"]
 @dataclass(slots=True)
 class Reading:
     """
-    What was read, as `Store.append` takes it: events, positions, and what did not become events.
+    What was read, as `Store.append` takes it: events, positions (None of a log that has ended), and
+    what did not become events.
     """
 
     chunks: list[Chunk] = field(default_factory=list)
-    checkpoints: dict[str, str] = field(default_factory=dict)
+    checkpoints: dict[str, str | None] = field(default_factory=dict)
     skipped: dict[str, int] = field(default_factory=dict)
     bytes: int = 0
 

@@ -155,8 +155,16 @@ def test_a_checkpoint_stays_where_it_was_when_its_events_cannot_be_stored(desk, 
 
 def test_events_are_not_stored_when_their_checkpoint_cannot_be(desk):
     with pytest.raises(apsw.Error):
-        desk.store.append([desk.chunk((1, "one"))], checkpoints={"file": None})
+        desk.store.append([desk.chunk((1, "one"))], checkpoints={"file": b"bytes"})
     assert desk.states() == {}
+
+
+def test_a_source_that_has_ended_is_forgotten_with_its_last_events(desk):
+    desk.store.append([], checkpoints={"file": "at 1", "other": "at 1"})
+    desk.store.append([desk.chunk((2, "last"))], checkpoints={"file": None, "other": "at 2"})
+    desk.reopen()
+    assert desk.rows("SELECT source, position FROM checkpoint") == [("other", "at 2")]
+    assert desk.states() == {"last": "unsent"}
 
 
 def test_a_checkpoint_may_move_without_events(desk):

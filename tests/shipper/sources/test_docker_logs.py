@@ -212,6 +212,22 @@ def test_a_removed_container_keeps_its_stream_to_the_last_line(
         assert [row[0] for row in db.execute("SELECT log_stream FROM stream")] == ["web"]
 
 
+def test_where_a_removed_container_was_read_to_is_forgotten(store: Store, containers: Path) -> None:
+    """
+    Hosts start thousands of containers a day; the file keeps no row for each for ever.
+    """
+    brief, web = LogWriter(containers, WORKER, "brief"), LogWriter(containers, WEB, "web")
+    with reading(containers, store):
+        web.write("stays")
+        brief.write("one", "two")
+        brief.write("unended", newline=False)
+        wait_until(lambda: stored(store, "brief") == ["one", "two"])
+        brief.remove()
+        wait_until(lambda: store.checkpoint(f"json-file:{WORKER}") is None)
+    assert stored(store, "brief") == ["one", "two", "unended"]
+    assert store.checkpoint(f"json-file:{WEB}")
+
+
 def test_no_descriptor_is_left_of_containers_that_are_gone(store: Store, containers: Path) -> None:
     writers = [LogWriter(containers, f"{number:064x}", f"c{number}") for number in range(20)]
     with reading(containers, store):
