@@ -14,6 +14,7 @@ from typing import BinaryIO, cast
 
 from shipper.containers import Container, read_container
 from shipper.plain_files import open_plain
+from shipper.sources.crossing import checkpoint_key
 from shipper.sources.file_source import FileSource
 from shipper.sources.files import is_missing
 from shipper.sources.followed import Log
@@ -43,10 +44,12 @@ class DockerLog:
     The json-file log of one container, whose folder is `folder`.
     """
 
+    is_known_to_engine = True
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.live = folder / f"{folder.name}-json.log"
-        self.key = f"json-file:{folder.name}"
+        self.key = checkpoint_key(folder.name)
         self.title = self.live.name
 
     def container(self) -> Container:

@@ -26,6 +26,7 @@ from typing import Protocol
 from msgspec import json
 
 from shipper.containers import Container
+from shipper.sources.crossing import checkpoint_key, padded
 from shipper.sources.lines import Joiner
 from shipper.sources.position import Behind, Filter, LastWords, Later, NotBefore, Position
 from shipper.sources.reading import Reading
@@ -84,7 +85,7 @@ class EngineLog:
     """
 
     def __init__(self, container: Container, store: Store, begin: Begin, *, joiner: Joiner) -> None:
-        self.key = f"engine:{container.id}"
+        self.key = checkpoint_key(container.id)
         self.lines = 0
         self.is_caught_up = False
         self._id = container.id
@@ -96,7 +97,7 @@ class EngineLog:
         if saved := store.checkpoint(self.key):
             position = json.decode(saved)
             self._position = Position.from_json(position)
-            self._joiner.resume(position["open"])
+            self._joiner.resume(position["open"], padded)
         self._last_count = 0
         self._was_confirmed = False
         self._unconfirmed_s: float | None = None

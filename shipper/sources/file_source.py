@@ -148,7 +148,7 @@ class FileSource(ABC):
         if new:
             with self._intake.store.transaction():  # one for the names of all of them
                 self._begin(new)
-        self._skip_backlogs()
+        self._find_places()
         self.unopened = {one.log.live: one.missed for one in self._logs.values() if one.missed}
         self._is_first_scan = False
 
@@ -159,17 +159,16 @@ class FileSource(ABC):
             followed.refresh()
             self._logs[str(one.live)] = followed
 
-    def _skip_backlogs(self) -> None:
+    def _find_places(self) -> None:
         """
-        What is skipped at the first start is on record, and so is that there was one: whatever is
-        written from then on is read, also after a restart.
+        Where new logs begin is on record, and so is that there was a first start, if that skips
+        something: whatever is written from then on is read, also after a restart.
         """
-        if self._intake.backlog and self._intake.tail is None:
-            return
         checkpoints: dict[str, str] = {}
         for followed in self._logs.values():
-            checkpoints |= followed.skip_backlog()
-        if self._is_first_scan:
+            checkpoints |= followed.find_place()
+        skips = not self._intake.backlog or self._intake.tail is not None
+        if skips and self._is_first_scan:
             checkpoints[self._begun_key] = "true"
         if checkpoints:
             self._intake.store.append([], checkpoints=checkpoints)

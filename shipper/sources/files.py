@@ -158,14 +158,20 @@ class ContainerFiles:
         while lines := self.read_lines():
             sizes.append(lines.count(b"\n"))
         surplus = sum(sizes) - count
-        self.close()
-        self.place = None
+        self.rewind()
         while surplus > 0 and (lines := self.read_lines()):
             surplus -= lines.count(b"\n")
             if surplus < 0:
-                self._step_back(lines, -surplus)
+                self.step_back(lines, -surplus)
 
-    def _step_back(self, lines: bytes, count: int) -> None:
+    def rewind(self) -> None:
+        """
+        Read all from the start.
+        """
+        self.close()
+        self.place = None
+
+    def step_back(self, lines: bytes, count: int) -> None:
         """
         Read the last `count` of these lines, just read, again.
         """

@@ -15,9 +15,11 @@ from typing import Protocol
 from msgspec import json
 
 from shipper.containers import Container
+from shipper.sources.crossing import advance, go_behind, trimmed
 from shipper.sources.files import ContainerFiles, Place, Shelf
 from shipper.sources.intake import Intake
 from shipper.sources.lines import Joiner
+from shipper.sources.position import Position
 from shipper.sources.reading import Reading
 from spool.skipped import BLANK, DAMAGED, FILES_LOST
 from spool.store import Chunk
@@ -38,6 +40,9 @@ class Log(Shelf, Protocol):
 
     key: str
     """Of its checkpoint."""
+
+    is_known_to_engine: bool
+    """Whether the source of the Engine API may have read it before, or will go on with it."""
 
     title: str
     """What it is called in the agent's own log."""
@@ -75,10 +80,15 @@ class Followed:
         self._try_again_s = 0.0
         self.missed: OSError | None = None
         """Why a file of it, though it is to be collected, could not be opened when last tried."""
-        saved = json.decode(intake.store.checkpoint(followed.key) or "null")
-        self._resume = saved["open"] if saved else {}
+        saved = json.decode(intake.store.checkpoint(followed.key) or "{}")
+        place, marker = saved.get("place"), saved.get("marker")
+        if not (place or marker):
+            saved = {}  # the other source has come to the end of no message: read from the start
+        self._open = saved.get("open", {})
+        self._is_from_engine = bool(saved) and not place
         self._is_first_sight = is_older and not saved
-        self.files = ContainerFiles(followed, place=Place(*saved["place"]) if saved else None)
+        self._position = Position.from_json(saved) if marker else Position()
+        self.files = ContainerFiles(followed, place=Place(*place) if place else None)
 
     def refresh(self) -> None:
         """
@@ -123,24 +133,26 @@ class Followed:
         if container.problem:
             log.warning("container %.12s: %s; its id is its name", container.id, container.problem)
         self._joiner = self.log.joiner(self._intake, container)
-        self._joiner.resume(self._resume)
+        self._joiner.resume(self._open, trimmed if self._is_from_engine else str)
         target = self._intake.target(container)
         log.info("collecting %s as %s %s", container.name, target.group, target.stream)
 
-    def skip_backlog(self) -> dict[str, str]:
+    def find_place(self) -> dict[str, str]:
         """
-        Leave out what was there before the agent first began, as far as that is not wanted; returns
-        the position behind it.
+        Leave out what the source of the Engine API has read, and what was there before the agent
+        first began, as far as that is not wanted; returns the checkpoint behind it.
         """
         joiner = self._joiner
-        if joiner is None or not self._is_first_sight:
+        if joiner is None or not (self._is_from_engine or self._is_first_sight):
             return {}
-        self._is_first_sight = False
-        if not self._intake.backlog:
+        if self._is_from_engine:
+            go_behind(self.files, self._position)
+        elif not self._intake.backlog:
             self.files.skip_all_but(0)
         elif self._intake.tail is not None:
             self.files.skip_all_but(self._intake.tail)
-        return self._position(joiner)
+        self._is_from_engine = self._is_first_sight = False
+        return self._checkpoint(joiner)
 
     def read_into(self, reading: Reading, *, once: bool) -> int:
         """
@@ -152,6 +164,8 @@ class Followed:
         lines = self.files.read_lines()
         if lines:
             self._last_line_s = monotonic()
+            if self.log.is_known_to_engine:
+                advance(self._position, lines)
             self._add(reading, joiner, Chunk(joiner.stream_id, joiner.read(lines)))
             reading.bytes += len(lines)
             return len(lines)
@@ -175,7 +189,7 @@ class Followed:
     def _add(self, reading: Reading, joiner: Joiner, chunk: Chunk) -> None:
         if chunk.events:
             reading.chunks.append(chunk)
-        reading.checkpoints |= self._position(joiner)
+        reading.checkpoints |= self._checkpoint(joiner)
         if joiner.damaged and not self._has_told_damage:
             self._has_told_damage = True
             log.warning("damaged records in %s are left out", self.log.title)
@@ -184,9 +198,11 @@ class Followed:
         reading.skip(FILES_LOST, self.files.lost)
         joiner.blank = joiner.damaged = self.files.torn = self.files.lost = 0
 
-    def _position(self, joiner: Joiner) -> dict[str, str]:
+    def _checkpoint(self, joiner: Joiner) -> dict[str, str]:
         place = self.files.place
         if place is None:
             return {}
         told = {"place": [place.head, place.offset], "open": joiner.position()}
+        if self.log.is_known_to_engine:
+            told |= self._position.to_json()
         return {self.log.key: json.encode(told).decode()}

@@ -12,7 +12,7 @@ the time of the first; the parts of stdout and of stderr may stand between each 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -256,9 +256,10 @@ class Joiner:
             position["multiline"] = self.multiline.position()
         return position
 
-    def resume(self, position: dict[str, Any]) -> None:
+    def resume(self, position: dict[str, Any], time_form: Callable[[str], str] = str) -> None:
         """
-        Go on where `position` was given.
+        Go on where `position` was given, maybe by another source: `time_form` makes of a record's
+        time what it is here.
         """
         begun = position.get("multiline", {})
         if self.multiline:
@@ -266,5 +267,7 @@ class Joiner:
         else:
             self.unjoined = begun  # the setting was taken away
         self.open = {
-            stream: Open(*message) for stream, message in position.items() if stream != "multiline"
+            stream: Open(time_form(message[0]), message[1])
+            for stream, message in position.items()
+            if stream != "multiline"
         }

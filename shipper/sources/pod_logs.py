@@ -55,6 +55,8 @@ class PodLog:
     The log of one run of a pod's container.
     """
 
+    is_known_to_engine = False
+
     def __init__(self, pods_dir: Path, folder: ContainerFolder, run: int) -> None:
         self._pods_dir = pods_dir
         self._folder = folder

@@ -64,3 +64,22 @@ def test_lines_of_several_are_joined_through_the_engine_too(
         container = run("trace", script, "--log-driver", "local")
         assert delivered.all_of(agent, container.name, 2) == ["ERROR\n at a\n at b", "next"]
         assert agent.stop() == 0
+
+
+def test_a_container_goes_on_where_the_other_source_has_read_to(
+    engine: Engine, run: Run, endpoint: Endpoint, db: Path, containers: Path, delivered: Delivered
+) -> None:
+    """
+    Who begins as with logspout, with the socket alone, and mounts the files later.
+    """
+    slowly = "i=0; while [ $i -lt 3000 ]; do echo $i; i=$((i + 1)); usleep 3000; done; sleep 60"
+    container = run("moving", slowly)
+    route = ROUTE.format(prefix=container.name)
+    options = ["--source", "auto"]
+    environment = endpoint.environment()
+    for folder, lines in ((containers, 500), (engine.containers, 1200), (containers, 2000)):
+        with Agent(db, folder, environment, route=route, options=options) as agent:
+            delivered.wait_for(container.name, lines)
+            assert agent.stop() == 0
+    with Agent(db, engine.containers, environment, route=route, options=options) as agent:
+        assert sorted(delivered.all_of(agent, container.name, 3000)) == NUMBERS

@@ -223,9 +223,9 @@ def test_where_a_removed_container_was_read_to_is_forgotten(store: Store, contai
         brief.write("unended", newline=False)
         wait_until(lambda: stored(store, "brief") == ["one", "two"])
         brief.remove()
-        wait_until(lambda: store.checkpoint(f"json-file:{WORKER}") is None)
+        wait_until(lambda: store.checkpoint(f"docker:{WORKER}") is None)
     assert stored(store, "brief") == ["one", "two", "unended"]
-    assert store.checkpoint(f"json-file:{WEB}")
+    assert store.checkpoint(f"docker:{WEB}")
 
 
 def test_no_descriptor_is_left_of_containers_that_are_gone(store: Store, containers: Path) -> None:
@@ -353,7 +353,7 @@ def test_messages_that_were_open_are_kept_when_lines_are_joined_no_more(
     rule = rule_from(r"^\s", {})
     joined = JsonFileSource(containers, make_intake(store, containers, multiline=rule))
     with following(joined, store):
-        wait_until(lambda: store.checkpoint(f"json-file:{WEB}"))
+        wait_until(lambda: store.checkpoint(f"docker:{WEB}"))
     web.write("later")
     read_once(containers, store)
     assert stored(store) == ["first line\n  more of it", "later"]
@@ -364,7 +364,7 @@ def test_messages_that_were_open_need_no_later_line(store: Store, containers: Pa
     rule = rule_from(r"^\s", {})
     joined = JsonFileSource(containers, make_intake(store, containers, multiline=rule))
     with following(joined, store):
-        wait_until(lambda: store.checkpoint(f"json-file:{WEB}"))
+        wait_until(lambda: store.checkpoint(f"docker:{WEB}"))
     read_once(containers, store)
     assert stored(store) == ["first line\n  more of it"]
 

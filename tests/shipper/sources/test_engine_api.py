@@ -168,7 +168,7 @@ def test_a_container_that_is_removed_has_said_its_last_words(
         engine.remove(container)
         assert collector.wait_for(container.name, 101) == texts(0, 100)
         assert collector.skipped == {}
-        wait_until(lambda: collector.store.checkpoint(f"engine:{container.id}") is None)
+        wait_until(lambda: collector.store.checkpoint(f"docker:{container.id}") is None)
 
 
 def test_a_container_that_starts_and_is_gone_at_once_is_read(

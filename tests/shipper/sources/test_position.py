@@ -2,21 +2,18 @@
 A log is read on from where it was read to: whatever was written, dropped and restarted between two
 readings, each record is in one of them.
 
-The engine is a list of records here, with the engine's own rules for `tail` and `since`.
+The engine is a list of records here.
 """
 
 from __future__ import annotations
 
-import struct
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from itertools import count
-from typing import NamedTuple
 
 import pytest
 from collector import joiner_for
+from engine_records import PART, Log
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,67 +26,6 @@ from spool.skipped import RECORDS_LOST
 from spool.store import Store
 
 STREAM_ID = 1
-
-
-class Written(NamedTuple):
-    stream: str
-    time: str
-    text: bytes
-
-
-class Log:
-    """
-    What an engine has of a container's log, and how it answers.
-    """
-
-    def __init__(self) -> None:
-        self.records: list[Written] = []
-        self.newest_file = 0
-        self.asked: list[Mapping[str, str]] = []
-        self.clock_ns = 1_795_000_000_000_000_000
-        self.breaks_after: int | None = None
-
-    def write(self, *texts: bytes, stream: str = "stdout", same_time: bool = False) -> None:
-        for text in texts:
-            if not same_time:
-                self.clock_ns += 1_000_003
-            moment = datetime.fromtimestamp(self.clock_ns // 10**9, UTC)
-            time = moment.strftime("%Y-%m-%dT%H:%M:%S") + f".{self.clock_ns % 10**9:09d}Z"
-            self.records.append(Written(stream, time, text))
-
-    def drop(self, count: int) -> None:
-        del self.records[:count]
-        self.newest_file = max(0, self.newest_file - count)
-
-    def rotate(self) -> None:
-        """
-        From here on is the newest file; `since` looks into no other.
-        """
-        self.newest_file = len(self.records)
-
-    @contextmanager
-    def answer(self, container_id: str, asked: Mapping[str, str]) -> Iterator[Iterator[bytes]]:
-        assert len(container_id) == 64
-        self.asked.append(asked)
-        records = self.records[self.newest_file if "since" in asked else 0 :]
-        if asked["tail"] != "all":
-            records = records[-int(asked["tail"]) :]
-        if "since" in asked:
-            records = [record for record in records if seconds(record.time) >= asked["since"]]
-        yield self.pieces(records)
-
-    def pieces(self, records: list[Written]) -> Iterator[bytes]:
-        for number, record in enumerate(records):
-            if number == self.breaks_after:
-                raise EngineUnavailable("cut")
-            payload = record.time.encode() + b" " + record.text
-            kind = 1 if record.stream == "stdout" else 2
-            yield struct.pack(">BxxxI", kind, len(payload)) + payload
-
-
-def seconds(time: str) -> str:
-    moment = datetime.strptime(time[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=UTC)
-    return f"{int(moment.timestamp())}.{time[20:29]}"
 
 
 class Reader:
@@ -141,8 +77,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 def reader(store: Store) -> Reader:
     return Reader(store)
 
-
-PART = b"p" * 16_384
 
 MESSAGES = st.tuples(st.integers(0, 3), st.sampled_from([b"\n", b"a\n", b"b", b"b\n"]))
 STEPS = st.lists(
