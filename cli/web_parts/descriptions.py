@@ -60,7 +60,7 @@ TABLES = {
     "queue": {"description": "Consecutive ids of one stream that wait for a batch."},
     "rejection": {"description": "Events that CloudWatch refused for good, and why."},
     "skipped": {"description": "What never became an event, by reason."},
-    "checkpoint": {"description": "How far each source was read."},
+    "checkpoint": {"description": "How far each log was read."},
     "source": {"description": "Where lines are read."},
     "batch": {"hidden": True},
     "event": {"hidden": True},
