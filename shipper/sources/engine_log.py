@@ -29,7 +29,7 @@ from shipper.containers import Container
 from shipper.sources.crossing import checkpoint_key, padded
 from shipper.sources.lines import Joiner
 from shipper.sources.position import Behind, Filter, LastWords, Later, NotBefore, Position
-from shipper.sources.reading import Reading
+from shipper.sources.reading import Reading, Thrift
 from shipper.sources.records import FrameParser, Parser, Record, TerminalParser, joinable
 from spool.skipped import BLANK, DAMAGED, RECORDS_LOST
 from spool.store import Chunk, Store
@@ -98,6 +98,7 @@ class EngineLog:
             position = json.decode(saved)
             self._position = Position.from_json(position)
             self._joiner.resume(position["open"], padded)
+        self._thrift = Thrift()
         self._last_count = 0
         self._was_confirmed = False
         self._unconfirmed_s: float | None = None
@@ -258,8 +259,7 @@ class EngineLog:
         hand(self._reading(Chunk(self._joiner.stream_id, events), size))
 
     def _reading(self, chunk: Chunk, size: int) -> Reading:
-        saved = {**self._position.to_json(), "open": self._joiner.position()}
-        reading = Reading(checkpoints={self.key: json.encode(saved).decode()}, bytes=size)
+        reading = Reading(bytes=size)
         if chunk.events:
             reading.chunks.append(chunk)
         reading.skip(BLANK, self._joiner.blank)
@@ -268,6 +268,11 @@ class EngineLog:
         if RECORDS_LOST in self._has_said:
             reading.skip(RECORDS_LOST, 1)
             self._has_said.discard(RECORDS_LOST)
+        saved = {**self._position.to_json(), "open": self._joiner.position()}
+        position = json.encode(saved).decode()
+        is_due = bool(reading.chunks or reading.skipped)
+        if self._thrift.stores(position, read_bytes=size, is_due=is_due):
+            reading.checkpoints[self.key] = position
         return reading
 
     def _open_times(self) -> dict[str, str]:

@@ -93,6 +93,7 @@ class FileSource(ABC):
                 begun_s = monotonic()
                 most_bytes = yield from self._read_all(once=once)
                 if stopping or (once and not most_bytes):
+                    yield from self._save_all()
                     return
                 if once or most_bytes >= MUCH_BYTES:
                     continue
@@ -205,6 +206,13 @@ class FileSource(ABC):
         if reading.chunks or reading.checkpoints or reading.skipped:
             yield reading
         return most_bytes
+
+    def _save_all(self) -> Iterator[Reading]:
+        reading = Reading()
+        for followed in self._logs.values():
+            followed.save_into(reading)
+        if reading.checkpoints:
+            yield reading
 
     def _close(self) -> None:
         self._bell.close()

@@ -20,7 +20,7 @@ from shipper.sources.files import ContainerFiles, Place, Shelf
 from shipper.sources.intake import Intake
 from shipper.sources.lines import Joiner
 from shipper.sources.position import Position
-from shipper.sources.reading import Reading
+from shipper.sources.reading import Reading, Thrift
 from spool.skipped import BLANK, DAMAGED, FILES_LOST
 from spool.store import Chunk
 
@@ -88,6 +88,8 @@ class Followed:
         self._is_from_engine = bool(saved) and not place
         self._is_first_sight = is_older and not saved
         self._position = Position.from_json(saved) if marker else Position()
+        self._thrift = Thrift()
+        self._saved_head = ""
         self.files = ContainerFiles(followed, place=Place(*place) if place else None)
 
     def refresh(self) -> None:
@@ -166,8 +168,8 @@ class Followed:
             self._last_line_s = monotonic()
             if self.log.is_known_to_engine:
                 advance(self._position, lines)
-            self._add(reading, joiner, Chunk(joiner.stream_id, joiner.read(lines)))
-            reading.bytes += len(lines)
+            chunk = Chunk(joiner.stream_id, joiner.read(lines))
+            self._add(reading, joiner, chunk, read_bytes=len(lines))
             return len(lines)
         if joiner.is_open() and ((once and not joiner.open) or self._has_ended(joiner)):
             self._add(reading, joiner, Chunk(joiner.stream_id, joiner.flush()))
@@ -182,21 +184,41 @@ class Followed:
         if self._joiner:
             reading.checkpoints[self.log.key] = None
 
+    def save_into(self, reading: Reading) -> None:
+        """
+        Nobody reads on for now: the position goes with it wherever it was not worth storing yet.
+        """
+        if self._joiner and self._thrift.unsaved_bytes:
+            reading.checkpoints |= self._checkpoint(self._joiner)
+
     def _has_ended(self, joiner: Joiner) -> bool:
         self.refresh()
         return not self._running or monotonic() - self._last_line_s > joiner.patience_s()
 
-    def _add(self, reading: Reading, joiner: Joiner, chunk: Chunk) -> None:
+    def _add(self, reading: Reading, joiner: Joiner, chunk: Chunk, *, read_bytes: int = 0) -> None:
         if chunk.events:
             reading.chunks.append(chunk)
-        reading.checkpoints |= self._checkpoint(joiner)
         if joiner.damaged and not self._has_told_damage:
             self._has_told_damage = True
             log.warning("damaged records in %s are left out", self.log.title)
-        reading.skip(BLANK, joiner.blank)
-        reading.skip(DAMAGED, joiner.damaged + self.files.torn)
-        reading.skip(FILES_LOST, self.files.lost)
+        counts = {
+            BLANK: joiner.blank,
+            DAMAGED: joiner.damaged + self.files.torn,
+            FILES_LOST: self.files.lost,
+        }
         joiner.blank = joiner.damaged = self.files.torn = self.files.lost = 0
+        for reason, count in counts.items():
+            reading.skip(reason, count)
+        reading.bytes += read_bytes
+        self._save(reading, joiner, read_bytes, is_due=bool(chunk.events or any(counts.values())))
+
+    def _save(self, reading: Reading, joiner: Joiner, read_bytes: int, *, is_due: bool) -> None:
+        place = self.files.place
+        if place and place.head != self._saved_head:
+            self._saved_head, is_due = place.head, True  # the file before may soon be gone
+        for key, position in self._checkpoint(joiner).items():
+            if self._thrift.stores(position, read_bytes=read_bytes, is_due=is_due):
+                reading.checkpoints[key] = position
 
     def _checkpoint(self, joiner: Joiner) -> dict[str, str]:
         place = self.files.place

@@ -359,6 +359,36 @@ def test_messages_that_were_open_are_kept_when_lines_are_joined_no_more(
     assert stored(store) == ["first line\n  more of it", "later"]
 
 
+def test_a_message_that_grows_for_hours_is_not_written_anew_with_each_line(
+    store: Store, containers: Path
+) -> None:
+    """
+    A pattern that no line matches makes one message of all lines, up to the longest there may be.
+    """
+    web = LogWriter(containers, WEB, "web")
+    web.write("first line")
+    rule = rule_from(r"^first", {"MULTILINE_FLUSH_AFTER": "600000"})
+    source = JsonFileSource(containers, make_intake(store, containers, multiline=rule))
+    source._scan()
+    written = 0
+    for number in range(1_000):
+        web.write(f"line {number:04d} of a message that has no end")
+        for given in source._read_all(once=False):
+            put_in(store, given)
+            written += sum(len(text or "") for text in given.checkpoints.values())
+    assert written < 3 * web.path.stat().st_size
+    stop = threading.Event()
+    stop.set()
+    for given in source.readings(stop):
+        put_in(store, given)
+    web.path.unlink()  # what was read is on record at a stop
+    web.write("first line of another", "first line of a third")
+    follow(JsonFileSource(containers, source._intake), store)
+    whole, *others = stored(store)
+    assert whole.count("\n") == 1_000
+    assert others == ["first line of another", "first line of a third"]
+
+
 def test_messages_that_were_open_need_no_later_line(store: Store, containers: Path) -> None:
     LogWriter(containers, WEB, "web").write("first line", "  more of it")
     rule = rule_from(r"^\s", {})
