@@ -13,7 +13,7 @@ from typing import Any
 
 import apsw
 
-from spool.errors import NewerSpool, NotASpool, SpoolBusy, SpoolUnusable
+from spool.errors import NOT_TEXT, NewerSpool, NotASpool, SpoolBusy, SpoolUnusable
 from spool.patience import WAIT_S, Patience
 from spool.schema import APPLICATION_ID, FOR_GOOD, VERSION, create_tables
 
@@ -60,14 +60,25 @@ def select(db: apsw.Connection, sql: str, values: Any = ()) -> list[Any]:
 
 def integrity(db: apsw.Connection, most: int) -> list[str]:
     """
-    What SQLite finds wrong with the file, up to `most` lines.
+    What SQLite finds wrong with the file, up to `most` lines, or that a message is not UTF-8, which
+    SQLite does not look at.
 
     Where the schema has views, "everything" may leave out the list of free pages; to ask for one
     table, any, has that looked at.
     """
     rows = select(db, f"PRAGMA integrity_check({most:d})")
     rows += select(db, "PRAGMA integrity_check(sqlite_schema)")
-    return [str(row[0]) for row in rows if row[0] != "ok"][:most]
+    found = [str(row[0]) for row in rows if row[0] != "ok"][:most]
+    return found or ([] if _has_only_texts(db) else [NOT_TEXT])
+
+
+def _has_only_texts(db: apsw.Connection) -> bool:
+    try:
+        for _ in db.execute("SELECT message FROM event"):
+            pass
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def sqlite_version() -> str:

@@ -12,11 +12,12 @@ from pathlib import Path
 import apsw
 
 from spool.connection import integrity, select
+from spool.errors import NOT_TEXT
 from spool.pages import Pages, opened
 from spool.schema import APPLICATION_ID, PAGE_BYTES, VERSION
 from spool.shapes import roots_in, tables
 
-__all__ = ["NOT_TEXT", "find_damage", "is_damage", "was_spool"]
+__all__ = ["find_damage", "is_damage", "was_spool"]
 
 MAGIC = b"SQLite format 3\0"
 
@@ -35,8 +36,6 @@ FORMATS = (1, 2)
 
 PLAUSIBLE_VERSION = 1000
 """Above it a version is damage rather than news."""
-
-NOT_TEXT = "a text in it is not UTF-8"
 
 MIN_ROOTS = 8
 """So many of a spool's trees must begin where they should, and most of all, to know it by them."""
@@ -166,6 +165,4 @@ def _first_finding(db: apsw.Connection, *, is_thorough: bool) -> str | None:
         # beyond quick_check it compares the indexes, which are small: events have none
         for finding in integrity(db, 1):
             return " ".join(finding.split())
-        for _ in db.execute("SELECT message FROM event"):  # SQLite does not look whether it is text
-            pass
     return None

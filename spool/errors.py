@@ -8,6 +8,7 @@ SpoolError
 │   ├── NotASpool      it holds something else
 │   ├── NewerSpool     a newer version of this program wrote it
 │   └── SpoolDamaged   it is ours, and cannot be read as a whole
+│       └── NotText    but for a text that is not UTF-8
 ├── SpoolHeld          another shipper ships from it
 ├── TooSlow            a question took longer than it may
 └── TwoDrivers         this process has the file open through the other SQLite already
@@ -19,9 +20,11 @@ from __future__ import annotations
 
 __all__ = [
     "HINT",
+    "NOT_TEXT",
     "NewerSpool",
     "NoSpool",
     "NotASpool",
+    "NotText",
     "SpoolBusy",
     "SpoolDamaged",
     "SpoolError",
@@ -36,6 +39,8 @@ HINT = (
     "`spool run` or `spool replay` sets it aside, saves every event that can be read, and goes on"
 )
 """What to do about a damaged spool."""
+
+NOT_TEXT = "a text in it is not UTF-8"
 
 
 class SpoolError(Exception):
@@ -103,6 +108,15 @@ class SpoolDamaged(SpoolUnusable):
 
     def __init__(self, path: object, reason: object) -> None:
         super().__init__(f"{path}: damaged ({reason}); {HINT}")
+
+
+class NotText(SpoolDamaged):
+    """
+    A text in the file is not UTF-8.
+    """
+
+    def __init__(self, path: object) -> None:
+        super().__init__(path, NOT_TEXT)
 
 
 class SpoolHeld(SpoolError):

@@ -18,8 +18,8 @@ from typing import Self
 import apsw
 
 from spool.connection import connect
-from spool.damage import NOT_TEXT, is_damage, was_spool
-from spool.errors import NotASpool, SpoolDamaged
+from spool.damage import is_damage, was_spool
+from spool.errors import NOT_TEXT, NotASpool, SpoolDamaged
 from spool.opening import claim_driver, is_at, prepare_place, release_driver
 from spool.patience import Patience
 from spool.schema import PAGE_BYTES

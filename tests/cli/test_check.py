@@ -73,6 +73,14 @@ def test_a_damaged_page_is_found(spool_to_change: Any) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_message_that_is_no_text_is_found(spool_to_change: Any) -> None:
+    with closing(sqlite3.connect(spool_to_change.db)) as spool_file, spool_file:
+        spool_file.execute("UPDATE event SET message = CAST(x'ff' AS TEXT) WHERE id = 2")
+    done = spool("check", "--db", spool_to_change.db)
+    assert (done.returncode, done.stdout) == (1, "damaged: a text in it is not UTF-8\n")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_half_a_file_is_found(spool_to_change: Any) -> None:
     with closing(sqlite3.connect(spool_to_change.db)) as spool_file:
         spool_file.execute("PRAGMA wal_checkpoint(TRUNCATE)")

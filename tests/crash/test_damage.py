@@ -85,6 +85,19 @@ def test_all_events_arrive_from_a_spool_in_which_no_page_of_events_is_damaged(
     assert is_sound(db)
 
 
+def test_a_message_that_is_no_text_goes_out_without_what_is_none(
+    endpoint: Endpoint, db: Path, containers: Path
+) -> None:
+    put(db, 3)
+    with closing(sqlite3.connect(db)) as connection, connection:
+        connection.execute("UPDATE event SET message = CAST(x'61ff' AS TEXT) WHERE id = 2")
+    code, told = run_once(db, containers, endpoint)
+    assert code == 0
+    assert "the spool is damaged: a text in it is not UTF-8" in told
+    assert endpoint.messages("g", "s") == ["line 0 of many", "a\ufffd", "line 2 of many"]
+    assert is_sound(db)
+
+
 def test_a_lost_tail_costs_what_was_in_it(endpoint: Endpoint, db: Path, containers: Path) -> None:
     lines = put(db, LINES)
     with db.open("r+b") as file:
