@@ -10,6 +10,7 @@ import click
 
 from cli.options import MAX_ROWS, Name, db_option, format_option
 from cli.output import Shape, write_rows
+from spool.errors import NotText
 from spool.inspection import Inspection
 
 __all__ = ["command"]
@@ -92,3 +93,5 @@ def command(
             text="{id} {created_at} {log_group} {log_stream} {state} {events} events "
             "{bytes} bytes attempts {attempts} {request_id} {error}",
         )
+        if spool.is_mended:
+            raise NotText(db)

@@ -24,6 +24,7 @@ from cli.options import (
     selection_of,
 )
 from cli.output import Shape, write_rows
+from spool.errors import NotText
 from spool.inspection import Inspection
 from spool.selection import Selection
 
@@ -123,6 +124,8 @@ def command(
             output_format=output_format,
             text="{time} {log_group} {log_stream} {state} {message}",
         )
+        if spool.is_mended:
+            raise NotText(db)
 
 
 def _following(
@@ -133,6 +136,8 @@ def _following(
         for row in rows:
             last = max(last, row["id"])
             yield row
+        if spool.is_mended:
+            return
         sys.stdout.flush()
         time.sleep(FOLLOW_S)
         rows = spool.events(replace(selection, after_id=last))

@@ -14,7 +14,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from spool.errors import SpoolError
+from spool.errors import NotText, SpoolError
 from spool.schema import BLOCK_IDS, RUN_BLOCK
 from spool.selection import Selection
 from spool.window import Row, Window
@@ -57,7 +57,12 @@ ORDER BY stream.log_group, stream.log_stream
 class Inspection(Window):
     """
     A spool open for reading, and the questions that are asked of one.
+
+    `is_mended` tells whether among the events or batches was a text that is not UTF-8: it has
+    U+FFFD for what is not. All other questions raise `NotText` then.
     """
+
+    is_mended = False
 
     def streams(self) -> list[Row]:
         """
@@ -224,13 +229,20 @@ class Inspection(Window):
         return found[::-1]
 
     def _page(self, view: str, condition: str, values: dict[str, Any]) -> list[Row]:
-        page: list[Row] = []
-        size = 0
         sql = (
             f"SELECT * FROM {view} WHERE id BETWEEN :page_first AND :page_last AND {condition}"
             f" ORDER BY id LIMIT {PAGE_ROWS}"
         )
-        with closing(self.rows(sql, values)) as rows:
+        try:
+            return self._read(sql, values, mends=False)
+        except NotText:
+            self.is_mended = True
+            return self._read(sql, values, mends=True)
+
+    def _read(self, sql: str, values: dict[str, Any], *, mends: bool) -> list[Row]:
+        page: list[Row] = []
+        size = 0
+        with closing(self.rows(sql, values, mends=mends)) as rows:
             for row in rows:
                 page.append(row)
                 size += len(row.get("message", ""))

@@ -30,7 +30,7 @@ class Selection:
     The events that match every field given.
 
     Times are ms since the epoch, `until_ms` exclusive. `after_id` is exclusive, `last_id`
-    inclusive. `pattern` is a regular expression, for connections that know REGEXP.
+    inclusive. `pattern` is a regular expression, for connections that know REGEXP, of bytes too.
     """
 
     group: str | None = None
@@ -57,7 +57,7 @@ class Selection:
                 "stream": "log_stream = :stream",
                 "batch_id": "EXISTS (SELECT 1 FROM run WHERE run.batch_id = :batch_id"
                 " AND events.id BETWEEN run.first_id AND run.last_id)",
-                "pattern": "message REGEXP :pattern",
+                "pattern": "CAST(message AS BLOB) REGEXP :pattern",
             }
         )
         if self.states:

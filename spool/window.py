@@ -10,14 +10,16 @@ from __future__ import annotations
 import marshal
 import math
 import re
+import signal
 import sqlite3
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -28,6 +30,7 @@ from spool.errors import (
     NewerSpool,
     NoSpool,
     NotASpool,
+    NotText,
     SpoolBusy,
     SpoolDamaged,
     SpoolError,
@@ -57,7 +60,7 @@ HEAP_BYTES = 256 * 1024 * 1024
 NO_TEXT = "Could not decode to UTF-8"
 """What Python's sqlite3 says of bytes in a text that are none."""
 
-HOW_TO_SEE_BYTES = "a text in the answer is not UTF-8; CAST(… AS BLOB) shows its bytes"
+HOW_TO_SEE_BYTES = "a text is not UTF-8; CAST(… AS BLOB) has its bytes"
 
 LOOK_INSTRUCTIONS = 1_000
 """Of SQLite's machine, between two looks at the clock: about 0.1 ms."""
@@ -99,6 +102,7 @@ class Window:
             self._create_function("iso", 1, _iso)
             self._create_function("regexp", 2, _matches)
             self._connection.set_progress_handler(_go_on, PAUSE_INSTRUCTIONS)
+            _remember_interrupts()
             undo.pop_all()
 
     def close(self) -> None:
@@ -139,31 +143,50 @@ class Window:
                 yield marshal.load(file)  # noqa: S302 - what was written above
 
     def rows(
-        self, sql: str, values: dict[str, Any] | list[Any], *, is_ours: bool = True
+        self,
+        sql: str,
+        values: dict[str, Any] | list[Any],
+        *,
+        is_ours: bool = True,
+        mends: bool = False,
     ) -> Generator[Row, None, None]:
         """
-        The same, one by one: a transaction is open until the last one is taken.
+        The same, one by one: a transaction is open until the last one is taken. With `mends`, what
+        is not UTF-8 in a text becomes U+FFFD; else that raises `NotText`.
         """
         self._failure = None
+        self._connection.text_factory = _mended if mends else str
         try:
             yield from self._database.query(sql, values)
         except sqlite3.Error as error:
-            if _is_no_text(error) and not is_ours:
-                raise SpoolError(f"{self.path}: {HOW_TO_SEE_BYTES}") from error
-            if _is_damage(error) or _is_no_text(error):
-                raise SpoolDamaged(self.path, "it cannot be read as a whole") from error
-            if str(error) == "interrupted" and self._is_late():
-                raise TooSlow(f"{self.path}: that would take too long; ask for less") from error
-            if str(error) == "interrupted" or (str(error) == FAILED_CALL and not self._failure):
-                raise KeyboardInterrupt from error  # it came while SQLite called one of ours
-            reason = self._failure if str(error) == FAILED_CALL else error
-            raise SpoolError(f"{self.path}: {str(reason).splitlines()[0]}") from error
+            raise self._sorted(error, is_ours=is_ours) from error
         except UnicodeError as error:
             raise SpoolError(f"{self.path}: the statement is not UTF-8 text") from error
         except ValueError as error:  # sqlite_utils runs none that gives no rows
             raise SpoolError(
                 f"{self.path}: only a statement that reads and gives rows, as SELECT does, is run"
             ) from error
+
+    def _sorted(self, error: sqlite3.Error, *, is_ours: bool) -> BaseException:
+        """
+        What to raise for what SQLite, or Python on its behalf, says of a statement.
+        """
+        if _is_damage(error):
+            return SpoolDamaged(self.path, "it cannot be read as a whole")
+        if _is_no_text(error) and is_ours:
+            return NotText(self.path)
+        reason = str(error)
+        if reason == "interrupted":
+            if self._is_late():
+                return TooSlow(f"{self.path}: that would take too long; ask for less")
+            return KeyboardInterrupt()
+        if reason == FAILED_CALL and not self._failure and _interrupted.is_set():
+            return KeyboardInterrupt()  # it came while SQLite called one of ours
+        if reason == FAILED_CALL:
+            reason = self._failure or HOW_TO_SEE_BYTES  # Python could not read what to call it with
+        elif _is_no_text(error):
+            reason = HOW_TO_SEE_BYTES
+        return SpoolError(f"{self.path}: {reason.splitlines()[0]}")
 
     def _create_function(self, name: str, count: int, function: Callable[..., Answer]) -> None:
         """
@@ -219,6 +242,27 @@ def _go_on() -> int:
     return 0
 
 
+_interrupted = threading.Event()
+
+
+def _remember_interrupts() -> None:
+    """
+    From now on, where Python's own handler has them: SQLite keeps to itself what ended a call.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    _interrupted.set()
+    signal.default_int_handler(number, frame)
+
+
+def _mended(text: bytes) -> str:
+    return text.decode(errors="replace")
+
+
 def _is_damage(error: Exception) -> bool:
     return _code(error) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
@@ -269,8 +313,10 @@ def _iso(timestamp_ms: int | None) -> str | None:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _matches(pattern: str, message: str) -> bool:
+def _matches(pattern: str, message: str | bytes) -> bool:
     """
-    SQLite's `message REGEXP pattern`; `re` keeps the compiled pattern.
+    SQLite's `message REGEXP pattern`; `re` keeps the compiled pattern. Python reads no text that
+    is not UTF-8, but its bytes.
     """
-    return re.search(pattern, message) is not None
+    text = _mended(message) if isinstance(message, bytes) else message
+    return re.search(pattern, text) is not None

@@ -8,8 +8,10 @@ import csv
 import io
 import json
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -240,6 +242,31 @@ def test_a_filter_that_cannot_be_meant_is_wrong_usage(
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("output_format", "options"),
+    [
+        ("text", []),
+        ("table", ["--grep", "GET"]),
+        ("json", ["--around", "2"]),
+        ("jsonl", ["-n", "8"]),
+        ("csv", ["--grep", "GET"]),
+    ],
+)
+def test_what_can_be_read_is_shown_where_a_message_is_no_text(
+    spool_to_change: Any, output_format: str, options: list[str]
+) -> None:
+    db = spool_to_change.db
+    with closing(sqlite3.connect(db)) as file, file:
+        file.execute("UPDATE event SET message = CAST(x'474554ff21' AS TEXT) WHERE id = 2")
+    done = spool("events", "--db", db, "--format", output_format, *options)
+    for shown in (spool_to_change.web[0], spool_to_change.web[2], "GET"):
+        assert shown in done.stdout
+    assert "GET\ufffd!" in done.stdout or r"GET\ufffd!" in done.stdout
+    assert done.stderr.startswith(f"spool: {db}: damaged (a text in it is not UTF-8); ")
+    assert len(done.stderr.splitlines()) == 1
+    assert done.returncode == 1
+
+
 class Following:
     """
     A `spool events --follow` that runs.
@@ -266,6 +293,12 @@ class Following:
         Ctrl-C; the exit code.
         """
         self._process.send_signal(signal.SIGINT)
+        return self._process.wait(10)
+
+    def end_code(self) -> int:
+        """
+        The exit code with which it ends of itself.
+        """
         return self._process.wait(10)
 
     def end(self) -> None:
@@ -308,6 +341,21 @@ def test_follow_goes_on_with_what_is_stored_later(
         "later 1",
     ]
     assert as_text.interrupt() == 130
+
+
+def test_follow_ends_where_a_message_is_no_text_once_it_is_shown(
+    spool_to_change: Any, follow: Callable[..., Following]
+) -> None:
+    db = spool_to_change.db
+    with closing(sqlite3.connect(db)) as file, file:
+        file.execute("UPDATE event SET message = CAST(x'474554ff21' AS TEXT) WHERE id = 2")
+    following = follow(db, "--stream", "web")
+    assert following.end_code() == 1
+    assert [line.split(" ", 4)[4] for line in following.wait_for("three").splitlines()] == [
+        "GET /one 200",
+        "GET\ufffd!",
+        "GET /three 200",
+    ]
 
 
 def test_follow_with_none_of_the_old_ones_shows_new_ones_only(

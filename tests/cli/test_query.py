@@ -153,7 +153,21 @@ def test_a_message_that_is_no_text_is_damage_for_events_alone(spool_to_change: A
         file.execute("UPDATE event SET message = CAST(x'ff' AS TEXT)")
     assert "damaged" in spool("events", "--db", db).stderr
     asked = spool("query", "--db", db, "SELECT message FROM events").stderr
-    assert asked.endswith("a text in the answer is not UTF-8; CAST(… AS BLOB) shows its bytes\n")
+    assert asked.endswith("a text is not UTF-8; CAST(… AS BLOB) has its bytes\n")
+
+
+def test_a_function_that_cannot_be_called_with_a_text_ends_nothing_silently(
+    spool_to_change: Any,
+) -> None:
+    db = spool_to_change.db
+    with closing(sqlite3.connect(db)) as file, file:
+        file.execute("UPDATE event SET message = CAST(x'61ff' AS TEXT) WHERE id = 2")
+    asked = spool("query", "--db", db, "SELECT id FROM events WHERE message REGEXP 'a'")
+    assert (asked.returncode, asked.stdout) == (1, "")
+    assert asked.stderr == f"spool: {db}: a text is not UTF-8; CAST(… AS BLOB) has its bytes\n"
+    sql = "SELECT id FROM events WHERE CAST(message AS BLOB) REGEXP '^a.$'"
+    asked = spool("query", "--db", db, "--format", "text", sql)
+    assert (asked.returncode, asked.stdout) == (0, "2\n")
 
 
 @pytest.mark.parametrize(
