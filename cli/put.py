@@ -16,7 +16,7 @@ import click
 
 from cli.errors import FAILED, Failure, Full, WrongUsage
 from cli.options import Name, db_option, max_size_option
-from cli.times import parse_stamp
+from cli.times import parse_own_stamp, parse_stamp
 from shipper.naming import legal_group, legal_stream
 from shipper.sources.reading import Reading
 from shipper.sources.text import TextSource
@@ -39,7 +39,8 @@ WAIT_S = 0.2
     "--json",
     "as_json",
     is_flag=True,
-    help='Lines are {"timestamp": …, "message": …}, as `spool events --format jsonl` writes them.',
+    help='Lines are {"timestamp": …, "message": …}, as `spool events --format jsonl` writes them:'
+    " with the time in ms since 1970; it may also be ISO 8601.",
 )
 @click.option(
     "--timestamp-field",
@@ -81,7 +82,7 @@ def command(
         source = TextSource(
             place=lambda: (store.stream_id(group, stream), store.source_id("put")),
             now_ms=lambda: time.time_ns() // 1_000_000,
-            parse_time=parse_stamp,
+            parse_time=parse_stamp if timestamp_field else parse_own_stamp,
             timestamp_field=timestamp_field or ("timestamp" if as_json else None),
             message_field="message" if as_json else None,
         )

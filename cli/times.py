@@ -9,13 +9,16 @@ from datetime import UTC, datetime, time, timedelta
 
 from shipper.durations import parse_duration
 
-__all__ = ["parse_duration", "parse_stamp", "parse_time"]
+__all__ = ["parse_duration", "parse_own_stamp", "parse_stamp", "parse_time"]
 
 _EPOCH = re.compile(r"\d{9,13}(?:\.\d{1,9})?", re.ASCII)
 
 _STAMP = re.compile(r"(\d{9,20})(?:\.\d{1,9})?", re.ASCII)
 _STAMP_UNITS = ((11, 1e3), (14, 1), (17, 1e-3), (20, 1e-6))
 """(digits, ms): so long a number is s, ms, µs or ns since the epoch, from 1973 to 5138."""
+
+LAST_MS = 253_402_300_799_999
+"""The end of the year 9999; what is later cannot be shown as a time."""
 
 EPOCH_MS_DIGITS = 12
 """A number this long is ms since the epoch, a shorter one seconds."""
@@ -44,13 +47,27 @@ def parse_time(text: str, *, now: datetime) -> int:
     )
 
 
-def parse_stamp(text: str) -> int:
+def parse_own_stamp(value: str | float) -> int:
+    """
+    The same as `parse_stamp`, but a whole number is ms, as `spool events` writes it.
+
+    Raises ValueError.
+    """
+    if not isinstance(value, int):
+        return parse_stamp(value)
+    if value > LAST_MS:
+        raise ValueError(f"{value} is no time of a record")
+    return value
+
+
+def parse_stamp(value: str | float) -> int:
     """
     The time in a record: ISO 8601, or a number of s, ms, µs or ns since the epoch; in ms since the
     epoch. What names no zone is local time.
 
     Raises ValueError.
     """
+    text = str(value)
     number = _STAMP.fullmatch(text)
     if number:
         unit_ms = next(ms for digits, ms in _STAMP_UNITS if len(number[1]) <= digits)

@@ -40,7 +40,7 @@ class TextSource:
 
     place: Callable[[], tuple[int, int]]
     now_ms: Callable[[], int]
-    parse_time: Callable[[str], int]
+    parse_time: Callable[[str | float], int]
     timestamp_field: str | None = None
     message_field: str | None = None
     odd: int = 0
@@ -99,7 +99,7 @@ class TextSource:
             return None  # its own format: a line without a time is from now
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ValueError(value)
-        timestamp = self.parse_time(str(value))
+        timestamp = self.parse_time(value)
         if timestamp < 0:
             raise ValueError(value)
         return timestamp

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,10 @@ from typing import Any
 import pytest
 from agent import SPOOL, Agent, clean_environment, spool, status, wait_until
 from cloudwatch_endpoint import Endpoint
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from spool.store import Chunk, Store
 
 TARGET = ("--group", "app", "--stream", "web")
 
@@ -84,6 +89,43 @@ def test_what_events_writes_as_json_lines_can_be_put_elsewhere(history: Any, db:
     written = spool("events", "--db", history.db, "--format", "jsonl").stdout
     assert put(db, "--json", stdin=written).returncode == 0
     assert stored(db) == stored(history.db)
+
+
+LAST_MS = 253_402_300_799_999
+EVENTS = st.tuples(
+    st.integers(0, LAST_MS) | st.sampled_from([10**digits for digits in range(15)]),
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20),
+)
+
+
+@settings(deadline=None, max_examples=5)
+@given(st.lists(EVENTS, min_size=20, max_size=50))
+@example([(at_ms, "x") for at_ms in (0, 1, 99_999_999, 10**11 - 1, 10**14, LAST_MS)])
+def test_any_event_that_events_writes_is_put_as_it_was(events: list[tuple[int, str]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        one, other = Path(folder, "one.db"), Path(folder, "other.db")
+        with Store(one) as store:
+            stream_id, source_id = store.stream_id("app", "web"), store.source_id("test")
+            rows = [(stream_id, at_ms, source_id, message) for at_ms, message in events]
+            store.append([Chunk(stream_id, rows)])
+        written = spool("events", "--db", one, "--format", "jsonl").stdout
+        assert put(other, "--json", stdin=written).stderr == ""
+        assert stored(other) == events
+
+
+def test_json_lines_may_have_their_time_in_iso_8601(db: Path) -> None:
+    line = '{"timestamp": "2026-11-22T12:00:00.123+02:00", "message": "one"}'
+    assert put(db, "--json", stdin=line).returncode == 0
+    assert stored(db) == [(1_795_341_600_123, "one")]
+
+
+@pytest.mark.parametrize("at_ms", [-1, LAST_MS + 1, 2**63, 10**30])
+def test_a_number_that_is_no_time_is_stored_as_it_is_and_told(db: Path, at_ms: int) -> None:
+    line = json.dumps({"timestamp": at_ms, "message": "one"})
+    done = put(db, "--json", stdin=line)
+    assert done.returncode == 1
+    assert done.stderr.startswith("spool put: 1 line has no readable JSON or time")
+    assert messages(db) == [line]
 
 
 def test_a_timestamp_field_gives_each_line_its_time(db: Path) -> None:

@@ -24,7 +24,7 @@ def source(**options: Any) -> TextSource:
     return TextSource(place=lambda: (3, 5), now_ms=lambda: NOW_MS, parse_time=float_ms, **options)
 
 
-def float_ms(text: str) -> int:
+def float_ms(text: str | float) -> int:
     """
     What stands for cli.times here: a number of ms.
     """
