@@ -50,6 +50,10 @@ SHAPE = Shape(
 """As a table; there it is also told why an event was rejected."""
 
 FOLLOW_S = 0.5
+
+LATE_S = 5
+"""So long after they were logged lines may yet be stored: some are parts of an event until then."""
+
 AROUND = 10
 
 
@@ -80,7 +84,12 @@ class Pattern(Text):
     metavar="ID",
     help="This event and N before and after it in its stream. [default N: 10]",
 )
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is stored from now on.")
+@click.option(
+    "-f",
+    "--follow",
+    is_flag=True,
+    help=f"Go on with what is stored from now on; with --until, to {LATE_S} s after that moment.",
+)
 @format_option()
 def command(
     *,
@@ -104,7 +113,9 @@ def command(
     """
     selection = replace(selection_of(choice), pattern=grep)
     if follow and output_format in ("json", "table"):
-        raise click.UsageError(f"--follow never ends, and {output_format} needs all rows")
+        raise click.UsageError(
+            f"--follow shows rows as they come, and {output_format} needs all of them"
+        )
     if around is not None and (follow or selection != Selection()):
         raise click.UsageError("--around goes with no other choice of events")
     with Inspection(db) as spool:
@@ -133,11 +144,19 @@ def _following(
 ) -> Iterator[dict[str, Any]]:
     last = next((row["id"] for row in spool.events(Selection(), newest=1)), 0)
     while True:
+        is_over = _is_over(selection.until_ms)
         for row in rows:
             last = max(last, row["id"])
             yield row
-        if spool.is_mended:
+        if is_over or spool.is_mended:
             return
         sys.stdout.flush()
         time.sleep(FOLLOW_S)
         rows = spool.events(replace(selection, after_id=last))
+
+
+def _is_over(until_ms: int | None) -> bool:
+    """
+    Whether what is stored from now on is from later.
+    """
+    return until_ms is not None and time.time() * 1000 > until_ms + LATE_S * 1000

@@ -10,6 +10,7 @@ import json
 import signal
 import sqlite3
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -227,8 +228,8 @@ def test_csv_is_as_it_was_written_but_on_a_terminal(history: Any) -> None:
         (["-n", "-1"], "not in the range"),
         (["-n", "99999999999999999999"], "not in the range"),
         (["--format", "xml"], "'xml'"),
-        (["--follow", "--format", "json"], "never ends"),
-        (["--follow", "--format", "table"], "never ends"),
+        (["--follow", "--format", "json"], "needs all of them"),
+        (["--follow", "--format", "table"], "needs all of them"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -341,6 +342,29 @@ def test_follow_goes_on_with_what_is_stored_later(
         "later 1",
     ]
     assert as_text.interrupt() == 130
+
+
+def test_follow_until_a_moment_that_is_past_shows_what_there_is_and_ends(
+    spool_to_change: Any, follow: Callable[..., Following]
+) -> None:
+    db = spool_to_change.db
+    following = follow(db, "--until", iso(spool_to_change.begin_ms + 1_500), "--stream", "web")
+    assert following.end_code() == 0
+    assert len(following.wait_for("two").splitlines()) == 2
+
+
+def test_follow_until_a_moment_to_come_shows_also_what_is_stored_a_little_late(
+    spool_to_change: Any, follow: Callable[..., Following]
+) -> None:
+    db = spool_to_change.db
+    until_ms = time.time_ns() // 1_000_000 + 1_000
+    following = follow(db, "--until", iso(until_ms), "--stream", "new")
+    wait_until(lambda: time.time_ns() // 1_000_000 > until_ms)
+    lines = [{"timestamp": until_ms + ms, "message": f"at {ms}"} for ms in (-1, 0)]
+    put = ("put", "--db", db, "--group", "app", "--stream", "new", "--json")
+    spool(*put, stdin="\n".join(map(json.dumps, lines)))
+    assert following.end_code() == 0
+    assert len(following.wait_for("at -1").splitlines()) == 1
 
 
 def test_follow_ends_where_a_message_is_no_text_once_it_is_shown(
