@@ -18,7 +18,6 @@ from cli.fitting import padded, spelled, wrapped
 from cli.output import Line
 from cli.panel import (
     LABEL_CELLS,
-    OLD_S,
     Figure,
     agent_fact,
     cropped,
@@ -29,7 +28,7 @@ from cli.panel import (
     verdict,
 )
 from cli.rates import Counters, History, Key, Meter, Rate, chart
-from cli.standing import Standing, is_failing, lag_s, read_standing, worst_first
+from cli.standing import Standing, is_failing, is_late, lag_s, read_standing, worst_first
 from spool.errors import SpoolError
 from spool.window import Row
 from spool.wording import human_duration
@@ -212,7 +211,7 @@ def _ordered(moment: Moment, streams: list[Row]) -> list[Row]:
     """
 
     def place(row: Row) -> tuple[bool, float]:
-        if is_failing(row) or lag_s(row, moment.now_ms) >= OLD_S:
+        if is_failing(row) or is_late(row, moment.now_ms):
             return (False, 0.0)
         rate = _rate_of(moment, row)
         return (True, -rate.stored if rate else 0.0)

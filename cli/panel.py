@@ -18,7 +18,7 @@ from cli.standing import (
     Standing,
     Trouble,
     is_failing,
-    lag_s,
+    is_late,
     since_s,
     summary,
     troubles,
@@ -53,9 +53,6 @@ NAMES_CELLS = 24
 
 GAP = "  "
 
-OLD_S = 60.0
-"""Events wait for some seconds where all is well."""
-
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -74,8 +71,8 @@ def verdict(standing: Standing, *, now_ms: int, width: int | None) -> list[Line]
     """
     found = troubles(standing)
     if not found:
-        is_old = lag_s(standing, now_ms) >= OLD_S
-        return [((summary(standing, now_ms), "bold yellow" if is_old else "bold green"),)]
+        style = "bold yellow" if is_late(standing, now_ms) else "bold green"
+        return [((summary(standing, now_ms), style),)]
     lines: list[Line] = []
     for count, trouble in enumerate(found):
         room = TROUBLE_LINES - len(lines)

@@ -1,5 +1,5 @@
 """
-How things stand with a spool: what `status`, `top` and their health check look at.
+How things stand with a spool: what `status`, `top`, the start page and the health check look at.
 
 Comes in: a path. Goes out: the object that `spool status --json` shows, and what is wrong in plain
 words, worst first. Always holds: only counters are read, no events, so that it takes as long for
@@ -8,7 +8,7 @@ ten events as for ten million.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,18 +23,23 @@ __all__ = [
     "COUNTS",
     "Standing",
     "Trouble",
+    "failures",
     "is_failing",
+    "is_late",
     "lag_s",
     "read_standing",
     "since_s",
+    "standing_of",
     "summary",
     "troubles",
     "waiting",
-    "warnings_of",
     "worst_first",
 ]
 
 COUNTS = ("unsent", "sent", "rejected", "collected", "pruned", "dropped")
+
+LATE_S = 60.0
+"""Events wait for some seconds where all is well."""
 
 Standing = dict[str, Any]
 """What `spool status --json` shows; times in it are ISO 8601 in UTC."""
@@ -74,45 +79,51 @@ def read_standing(db: Path, *, group: str | None = None, stream: str | None = No
             for row in spool.streams()
             if group in (None, row["group"]) and stream in (None, row["stream"])
         ]
-        skipped = spool.skipped()
-        sizes = {"bytes": spool.size_bytes(), "wal_bytes": spool.log_bytes()}
-        notes = spool.notes()
-    agent = holder(db)
-    limit = notes.get("max_size")
-    warnings = warnings_of(notes, agent)
+        return standing_of(spool, streams, holder(db))
+
+
+def standing_of(spool: Inspection, streams: Sequence[Row], agent: int | None) -> Standing:
+    """
+    Of these streams, which were read before, with the pid of the agent.
+    """
+    notes = spool.notes()
+    limit = notes.pop("max_size", None)
+    if agent is None:
+        notes.clear()  # it ended without taking them back
     oldest = [row["oldest_unsent"] for row in streams if row["oldest_unsent"]]
     standing = {
         **{name: sum(row[name] for row in streams) for name in COUNTS},
         "oldest_unsent": min(oldest, default=None),
-        **sizes,
+        "bytes": spool.size_bytes(),
+        "wal_bytes": spool.log_bytes(),
         "agent": agent,
         "max_size": int(limit["text"]) if limit else None,
-        "full": notes.get("full") in warnings,
-        "warnings": warnings,
-        "skipped": skipped,
+        "full": "full" in notes,
+        "warnings": list(notes.values()),
+        "skipped": spool.skipped(),
         "streams": sorted(streams, key=lambda row: (-row["unsent"], row["group"])),
     }
     told = [{"text": trouble.text, "since": trouble.since} for trouble in troubles(standing)]
     return {**standing, "troubles": told}
 
 
-def warnings_of(notes: Mapping[str, Row], agent: int | None) -> list[Row]:
-    """
-    What keeps the agent that runs from its work; one that has ended did not take it back.
-    """
-    return [] if agent is None else [note for name, note in notes.items() if name != "max_size"]
-
-
 def troubles(standing: Standing) -> list[Trouble]:
     """
     What is wrong, worst first.
     """
-    found = []
     if standing["agent"] is None:
-        found.append(Trouble("no agent runs: nothing is being collected"))
-    found += [Trouble(note["text"], since=note["since"]) for note in standing["warnings"]]
-    general = " ".join(note["text"] for note in standing["warnings"])
-    return [*found, *(one for one in _not_delivered(standing["streams"]) if one.why not in general)]
+        return [Trouble("no agent runs: nothing is being collected"), *failures(standing)]
+    return failures(standing)
+
+
+def failures(standing: Standing) -> list[Trouble]:
+    """
+    What the agent reports, and what is not delivered; worst first.
+    """
+    reported = [Trouble(note["text"], since=note["since"]) for note in standing["warnings"]]
+    general = " ".join(trouble.what for trouble in reported)
+    others = _not_delivered(standing["streams"])
+    return [*reported, *(one for one in others if one.why not in general)]
 
 
 def _not_delivered(streams: Iterable[Row]) -> list[Trouble]:
@@ -200,6 +211,13 @@ def lag_s(row: Row, now_ms: int) -> float:
     How old the oldest unsent event is, of one stream or of all.
     """
     return max(0.0, since_s(row["oldest_unsent"], now_ms) or 0.0)
+
+
+def is_late(row: Row, now_ms: int) -> bool:
+    """
+    Whether the oldest unsent event has waited for longer than it does where all is well.
+    """
+    return lag_s(row, now_ms) >= LATE_S
 
 
 def since_s(moment: str | None, now_ms: int) -> float | None:

@@ -8,13 +8,11 @@ takes too long all the same is asked of a shorter time, and left out at last.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cli.output import printable
-from cli.standing import COUNTS, warnings_of
+from cli.standing import COUNTS, standing_of, worst_first
 from cli.web_parts.plots import Plot, plots_of
 from cli.web_parts.verdict import Finding, findings, is_stuck
 from cli.web_parts.words import zone
@@ -48,7 +46,6 @@ COUNTS_S = 2.0
 MAX_STREAMS = 20
 MAX_NAMES = 500
 """To choose from in the search form."""
-
 
 REJECTED = """
 SELECT *, (SELECT timestamp FROM event WHERE event.id = newest_id) AS newest_ms
@@ -96,35 +93,20 @@ def look(db: Path, *, window: str | None, now_ms: int) -> Overview:
         with spool.within(COUNTS_S):
             streams = spool.streams()
             rejected = list(spool.query(REJECTED))
-            skipped = spool.skipped()
-            notes = spool.notes()
+            standing = standing_of(spool, streams, holder(db))
             wanted = window if window in WINDOWS else _usual_window(spool, now_ms)
         shown, course = _course(spool, wanted, now_ms)
-        size = human_bytes(spool.size_bytes())
-    totals = {name: sum(stream[name] for stream in streams) for name in COUNTS}
-    oldest = min((row["oldest_unsent"] for row in streams if row["oldest_unsent"]), default=None)
-    agent = holder(db)
-    errors = Counter(row["last_error"] for row in streams if row["last_error"])
     return Overview(
         db=db,
         zone=zone(),
-        agent=agent,
-        size=size,
-        totals=totals,
-        oldest_unsent=oldest,
-        is_stuck=is_stuck(oldest, agent, now_ms),
-        skipped=skipped,
-        findings=findings(
-            db,
-            totals=totals,
-            skipped=skipped,
-            oldest_unsent=oldest,
-            agent=agent,
-            warnings=[note["text"] for note in warnings_of(notes, agent)],
-            errors=errors,
-            now_ms=now_ms,
-        ),
-        streams=sorted(streams, key=_worst_first)[:MAX_STREAMS],
+        agent=standing["agent"],
+        size=human_bytes(standing["bytes"]),
+        totals={name: standing[name] for name in COUNTS},
+        oldest_unsent=standing["oldest_unsent"],
+        is_stuck=is_stuck(standing, now_ms),
+        skipped=standing["skipped"],
+        findings=findings(db, standing, now_ms),
+        streams=sorted(worst_first(streams), key=_is_well)[:MAX_STREAMS],
         streams_in_all=len(streams),
         groups=_to_choose({row["group"] for row in streams}),
         names=_to_choose({row["stream"] for row in streams}),
@@ -142,14 +124,11 @@ def _to_choose(names: set[str]) -> list[str]:
     return sorted(name for name in names if printable(name) == name)[:MAX_NAMES]
 
 
-def _worst_first(row: Row) -> tuple[Any, ...]:
-    return (
-        row["last_error"] is None,
-        -row["unsent"],
-        -row["rejected"],
-        row["group"],
-        row["stream"],
-    )
+def _is_well(row: Row) -> bool:
+    """
+    Whether all that a stream still has was sent: the page has a column of what was rejected.
+    """
+    return not (row["unsent"] or row["rejected"])
 
 
 def _usual_window(spool: Inspection, now_ms: int) -> str:

@@ -164,6 +164,39 @@ def test_an_empty_spool_has_a_start_page(tmp_path: Path, db: Path) -> None:
             web.page(f"/spool/{name}?{FIELDS}")
 
 
+def test_the_start_page_tells_what_the_agent_reports_as_status_does(
+    endpoint: Endpoint, db: Path, tmp_path: Path
+) -> None:
+    nowhere = tmp_path / "nowhere <b>"
+    with Agent(db, nowhere, endpoint.environment()) as agent:
+        agent.wait_started()
+        [trouble] = wait_until(lambda: status(db)["troubles"])
+        with Web(db) as web:
+            page = web.page()
+        words = text_of(page)
+        assert trouble["text"] in words
+        assert "no such folders" in words
+        assert "Nothing was collected yet" not in words
+        assert "<b>" not in page
+        assert agent.stop() == 0
+    with Web(db) as web:
+        words = text_of(web.page())
+    assert "no such folders" not in words, "it ended without taking that back"
+
+
+def test_the_start_page_judges_streams_as_status_does(scene: Any) -> None:
+    for name, minutes in (("web-0", 14), ("web-1", 2)):
+        error = f"PutLogEvents: AccessDeniedException: not for {name}"
+        scene.stream(name, unsent=3, minutes=minutes, error=error)
+    *_, trouble = status(scene.db)["troubles"]
+    words, why = trouble["text"].split(": ", 1)
+    assert words == "app web-0 and 1 stream more are not delivered"
+    with Web(scene.db) as web:
+        page = text_of(web.page())
+    assert words in page
+    assert why in page
+
+
 @pytest.mark.parametrize("name", QUERIES)
 def test_every_query_offered_runs_with_empty_fields(web: Web, name: str) -> None:
     answer = json.loads(web.page(f"/spool/{name}.json?{FIELDS}"))
@@ -490,23 +523,6 @@ def test_it_follows_a_running_agent_and_no_page_holds_up_the_file(
                 assert "1 found" in text_of(find(web, text="the newest"))
                 wait_until(lambda: checkpoint(db), what="the log is moved to the last page")
         assert agent.stop() == 0
-
-
-def test_what_keeps_the_agent_from_its_work_is_on_the_start_page(
-    db: Path, tmp_path: Path, endpoint: Endpoint
-) -> None:
-    nowhere = tmp_path / "nowhere"
-    environment = endpoint.environment() | {"SPOOL_PODS_DIR": str(nowhere)}
-    with Agent(db, nowhere, environment) as agent:
-        wait_until(lambda: db.exists() and status(db)["troubles"])
-        (trouble,) = status(db)["troubles"]
-        assert "no such folders" in trouble["text"]
-        with Web(db) as web:
-            words = text_of(web.page())
-            assert f"The agent says {trouble['text']}" in words
-            assert "Nothing was collected yet" not in words
-            assert agent.stop() == 0
-            assert "The agent says" not in text_of(web.page())
 
 
 def checkpoint(db: Path) -> bool:
