@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,11 +22,17 @@ from shipper.route import Route
 __all__ = ["Choice", "Chooser", "own_container_id", "own_pod_uid", "path_match"]
 
 MOUNTINFO = Path("/proc/self/mountinfo")
-MEMBER = re.compile(r"\\(.)|[\[&~|^]", re.DOTALL)
 _OWN_MOUNTS = ("/etc/hostname", "/etc/hosts", "/etc/resolv.conf")
 _ID_IN_PATH = re.compile(r"/containers/([0-9a-f]{64})/")
 _OWN_POD_MOUNTS = ("/etc/hosts", "/dev/termination-log")
 _POD_IN_PATH = re.compile(r"/pods/([0-9A-Za-z-]+)/(?:etc-hosts$|containers/)")
+
+_MEMBER = r"(?:\\.|[^\\\]-])"
+_RANGE = re.compile(rf"({_MEMBER})(?:-({_MEMBER}))?", re.DOTALL)
+_TOKEN = re.compile(
+    rf"\*+|\?|\\(.)|\[(\^?+)((?:{_MEMBER}(?:-{_MEMBER})?)+)\]|([^*?\\\[])", re.DOTALL
+)
+"""Of a pattern: a star or several, `?`, a quoted character, brackets, any other character."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +133,8 @@ def _why_filtered(container: Container, route: Route) -> str | None:
 
 def path_match(pattern: str, text: str) -> bool:
     """
-    Go's path.Match: `*` and `?` stop at a slash, `[^a]` negates, a backslash quotes.
+    Go's path.Match: `*` and `?` stop at a slash, `[^a]` negates, a backslash quotes; in brackets
+    `-` has to be quoted where it makes no range.
 
     A pattern that is none matches nothing, as there.
     """
@@ -136,11 +144,10 @@ def path_match(pattern: str, text: str) -> bool:
 
 @lru_cache(maxsize=256)
 def _compiled(pattern: str) -> re.Pattern[str] | None:
-    token = re.compile(r"\*+|\?|\\(.)|\[(\^?)((?:\\.|[^\\\]])+)\]|([^*?\\\[])", re.DOTALL)
     parts: list[list[str]] = [[]]  # between stars
     position = 0
     while position < len(pattern):
-        match = token.match(pattern, position)
+        match = _TOKEN.match(pattern, position)
         if match is None:
             return None
         if match[0][0] == "*":
@@ -148,10 +155,7 @@ def _compiled(pattern: str) -> re.Pattern[str] | None:
         else:
             parts[-1].append(_translated(match))
         position = match.end()
-    try:
-        return re.compile(_joined(*map("".join, parts)), re.DOTALL)
-    except re.error:
-        return None
+    return re.compile(_joined(*map("".join, parts)), re.DOTALL)
 
 
 def _joined(first: str, *more: str) -> str:
@@ -168,15 +172,19 @@ def _joined(first: str, *more: str) -> str:
 def _translated(match: re.Match[str]) -> str:
     quoted, negation, members, plain = match.groups()
     if members is not None:
-        return f"[{negation}{MEMBER.sub(_member, members)}]"
+        return _class_of(_RANGE.findall(members), negation)
     return "[^/]" if match[0] == "?" else re.escape(quoted or plain)
 
 
-def _member(match: re.Match[str]) -> str:
+def _class_of(ranges: Sequence[tuple[str, str]], negation: str) -> str:
     """
-    In brackets a backslash quotes, too: `[\\d]` is the letter.
+    A range that goes backwards has no character in it.
     """
-    return re.escape(match[1]) if match[1] else f"\\{match[0]}"
+    ends = [(first[-1], (last or first)[-1]) for first, last in ranges]
+    inside = "".join(f"{re.escape(a)}-{re.escape(b)}" for a, b in ends if a <= b)
+    if inside:
+        return f"[{negation}{inside}]"
+    return "." if negation else "(?!)"
 
 
 def own_container_id() -> str | None:

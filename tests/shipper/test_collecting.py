@@ -209,28 +209,98 @@ def test_the_agent_knows_its_own_pod_by_what_the_kubelet_mounts(
         (r"[a\-c]", "b", False),
         (r"[a\-c]", "-", True),
         ("[a^]", "^", True),
+        (r"[\^a]", "^", True),
+        ("[^b-a]", "x", True),
+        ("[b-a]", "b", False),
+        ("[^]", "^", False),
+        ("[a-]", "-", False),
+        ("[-a]", "-", False),
+        ("[]a]", "]", False),
+        ("[a-c-e]", "b", False),
+        ("*[^a]b", "x/b", True),
+        ("[*]*", "*a", True),
     ],
 )
 def test_stars_and_brackets_are_gos_too(pattern: str, text: str, expected: bool) -> None:
     assert path_match(pattern, text) is expected
 
 
-def matches(pattern: str, text: str) -> bool:
-    """
-    Of letters, stars and question marks, as one would write it down.
-    """
-    if not pattern:
-        return not text
-    if pattern[0] == "*":
-        ends = range(text.find("/") + 1 or len(text) + 1)
-        return any(matches(pattern[1:], text[end:]) for end in ends)
-    is_one = bool(text) and (text[0] == pattern[0] or (pattern[0] == "?" and text[0] != "/"))
-    return is_one and matches(pattern[1:], text[1:])
+LETTERS = "ab/c-"
+TAKEN = {"?": "abc-", "[ab]": "ab", "[^a]": "b/c-", "[a-c]": "abc", "[^b-c]": "a/-"}
+"""What a part of a pattern takes of `LETTERS`; these alone take themselves."""
 
 
-@given(st.text("ab*?", max_size=8), st.text("ab", max_size=8))
-def test_a_pattern_with_stars_matches_what_it_means(pattern: str, text: str) -> None:
-    assert path_match(pattern, text) is matches(pattern, text)
+def chunk_of_go(tokens: list[str], text: str) -> str | None:
+    """
+    What is left of a text that begins with what these tokens take.
+    """
+    is_taken = (
+        letter in TAKEN.get(token, token) for token, letter in zip(tokens, text, strict=False)
+    )
+    if len(tokens) > len(text) or not all(is_taken):
+        return None
+    return text[len(tokens) :]
+
+
+def match_of_go(tokens: list[str], text: str) -> bool:
+    """
+    Match of Go's path package, step by step: what follows a star is looked for from the left, and
+    once found it is never looked for again.
+    """
+    while tokens:
+        is_star = tokens[0] == "*"
+        tokens = tokens[1:] if is_star else tokens
+        if tokens and tokens[0] == "*":
+            continue
+        end = tokens.index("*") if "*" in tokens else len(tokens)
+        chunk, tokens = tokens[:end], tokens[end:]
+        if is_star and not chunk:
+            return "/" not in text
+        reach = len(text.partition("/")[0]) if is_star else 0
+        rests = [chunk_of_go(chunk, text[skipped:]) for skipped in range(reach + 1)]
+        found = [rest for rest in rests if rest is not None and (tokens or not rest)]
+        if not found:
+            return False
+        text = found[0]
+    return not text
+
+
+@given(st.lists(st.sampled_from(["*", "*", *LETTERS, *TAKEN])), st.text(LETTERS))
+def test_any_pattern_matches_what_gos_algorithm_does(tokens: list[str], text: str) -> None:
+    assert path_match("".join(tokens), text) is match_of_go(tokens, text)
+
+
+def brackets_of_go(inside: str, letter: str) -> bool:
+    """
+    Whether Go's `[inside]` takes the letter, character by character; not where it is no pattern.
+    """
+    left = list(f"{inside}]")
+    is_negated = left[0] == "^"
+    del left[:is_negated]
+    is_found = False
+    try:
+        while True:
+            ends = [_end_of_go(left)]
+            if left[0] == "-":
+                del left[0]
+                ends.append(_end_of_go(left))
+            is_found |= ends[0] <= letter <= ends[-1]
+            if left[0] == "]":
+                return len(left) == 1 and is_found is not is_negated
+    except IndexError:
+        return False
+
+
+def _end_of_go(left: list[str]) -> str:
+    if left[0] in "-]":
+        raise IndexError
+    del left[: left[0] == "\\"]
+    return left.pop(0)
+
+
+@given(st.text(r"ac-^]\[&~|", max_size=7), st.sampled_from(r"abc-^]\[&~|/"))
+def test_any_brackets_take_what_gos_do(inside: str, letter: str) -> None:
+    assert path_match(f"[{inside}]", letter) is brackets_of_go(inside, letter)
 
 
 def test_no_label_is_long_enough_to_hold_up_the_agent() -> None:
