@@ -27,7 +27,7 @@ BATCHES = {
     "first_timestamp": "of its events, ms since the epoch",
     "last_timestamp": "of its events, ms since the epoch",
     "state": "sending, sent, or refused (then it was split in two)",
-    "attempts": "more than one: it may have arrived twice",
+    "attempts": "how often it went out; more than once: it may have arrived twice",
     "created_at": "when it was made and first sent, UTC",
     "sent_at": "when CloudWatch answered 200, UTC",
     "request_id": "AWS's, to be named to its support",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agent import Agent, spool, wait_until
-from cloudwatch_endpoint import Endpoint, status
+from cloudwatch_endpoint import Endpoint, Fault, Request, error, status
 from terminal import on_a_terminal, plain
 
 COLUMNS = [
@@ -92,6 +92,22 @@ def test_those_that_may_have_arrived_twice_are_found(
     replay = ("replay", "--db", spool_to_change.db)
     assert spool(*replay, environment=endpoint.environment()).returncode == 0
     assert [batch["attempts"] for batch in batches(spool_to_change.db, "--twice")] == [2]
+
+
+def test_the_parts_of_a_refused_batch_do_not_look_as_if_they_were_sent_twice(
+    endpoint: Endpoint, db: Path
+) -> None:
+    def refuse_poison(request: Request) -> Fault | None:
+        is_poisoned = any("poison" in message for _, message in request.events)
+        return error("InvalidParameterException", message="bad event") if is_poisoned else None
+
+    endpoint.create("app", "web")
+    endpoint.decide = refuse_poison
+    spool("put", "--db", db, "--group", "app", "--stream", "web", stdin="good\npoison\ngood\n")
+    assert spool("replay", "--db", db, environment=endpoint.environment()).returncode == 0
+    assert sorted(endpoint.messages("app", "web")) == ["good", "good"]
+    assert [batch["attempts"] for batch in batches(db)] == [1] * 5
+    assert batches(db, "--twice") == []
 
 
 def test_a_request_that_took_two_attempts_says_so(endpoint: Endpoint, spool_to_change: Any) -> None:
