@@ -19,7 +19,6 @@ same. AWS_EC2_METADATA_V1_DISABLED=true turns that off.
 https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
 """
 
-import io
 import logging
 import re
 import socket
@@ -32,6 +31,7 @@ from urllib.parse import urlsplit
 
 from shipper.errors import RouteError
 from shipper.route import Route, is_region
+from shipper.timed import TimedBytes, left_s
 
 __all__ = [
     "CONNECT_TIMEOUT_S",
@@ -240,7 +240,7 @@ class _Service:
         """
         The status and the body of one reply. ConnectionError if nobody is there to give one.
         """
-        connect_s = min(CONNECT_TIMEOUT_S, _left_s(deadline_s))
+        connect_s = min(CONNECT_TIMEOUT_S, left_s(deadline_s))
         connection = HTTPConnection(self._host, self._port, timeout=connect_s)
         try:
             _connect(connection)
@@ -248,34 +248,6 @@ class _Service:
             return _read(connection.sock, method, deadline_s=deadline_s)
         finally:
             connection.close()
-
-
-class _Timed(io.RawIOBase):
-    """
-    The bytes of a socket until a deadline, and no more of them than a decent reply has.
-
-    A socket's own timeout starts anew with every byte.
-    """
-
-    def __init__(self, sock: socket.socket, deadline_s: float) -> None:
-        self._sock = sock
-        self._deadline_s = deadline_s
-        self._left_bytes = HEAD_LIMIT_BYTES + REPLY_LIMIT_BYTES
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        self._sock.settimeout(_left_s(self._deadline_s))
-        count = self._sock.recv_into(buffer[: self._left_bytes])
-        self._left_bytes -= count
-        return count
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        """
-        All that HTTPResponse wants of a socket.
-        """
-        return io.BufferedReader(self)
 
 
 def _connect(connection: HTTPConnection) -> None:
@@ -289,8 +261,9 @@ def _connect(connection: HTTPConnection) -> None:
 
 
 def _read(sock: socket.socket, method: str, *, deadline_s: float) -> tuple[int, str]:
-    timed = cast(socket.socket, _Timed(sock, deadline_s))
-    with HTTPResponse(timed, method=method) as reply:
+    # as much as a decent reply has
+    timed = TimedBytes(sock, deadline_s, most_bytes=HEAD_LIMIT_BYTES + REPLY_LIMIT_BYTES)
+    with HTTPResponse(cast(socket.socket, timed), method=method) as reply:
         reply.begin()
         if reply.status != _OK:
             return reply.status, ""
@@ -298,13 +271,6 @@ def _read(sock: socket.socket, method: str, *, deadline_s: float) -> tuple[int, 
         if len(body) > REPLY_LIMIT_BYTES or reply.length:
             raise ValueError("the reply is too long, or cut short")
     return _OK, body.decode("ascii").strip()
-
-
-def _left_s(deadline_s: float) -> float:
-    left_s = deadline_s - time.monotonic()
-    if left_s <= 0:
-        raise TimeoutError("the time for this lookup is up")
-    return left_s
 
 
 def _is_true(environ: Mapping[str, str], name: str) -> bool:

@@ -8,7 +8,6 @@ turned away; nothing that a client or a page does goes further than its own conn
 
 from __future__ import annotations
 
-import io
 import ipaddress
 import logging
 import socket
@@ -23,6 +22,7 @@ from typing import cast
 from urllib.parse import parse_qsl, urlsplit
 
 from shipper.errors import CannotListen
+from shipper.timed import TimedBytes
 
 __all__ = ["TEXT", "Address", "Answer", "Page", "PageServer"]
 
@@ -145,8 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def setup(self) -> None:
         super().setup()
-        timed = _Timed(self.connection, time.monotonic() + CLIENT_S)
-        self.rfile = cast(io.BufferedReader, io.BufferedReader(timed))
+        self.rfile = TimedBytes(self.connection, time.monotonic() + CLIENT_S).makefile()
 
     def do_GET(self) -> None:
         answer = self._answer()
@@ -179,26 +178,6 @@ class _Handler(BaseHTTPRequestHandler):
         """
         Who asked is not logged.
         """
-
-
-class _Timed(io.RawIOBase):
-    """
-    The bytes of a connection until a deadline: a socket's own timeout starts anew with every byte.
-    """
-
-    def __init__(self, connection: socket.socket, deadline_s: float) -> None:
-        self._connection = connection
-        self._deadline_s = deadline_s
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        left_s = self._deadline_s - time.monotonic()
-        if left_s <= 0:
-            raise TimeoutError("the request was not complete in time")
-        self._connection.settimeout(left_s)
-        return self._connection.recv_into(buffer)
 
 
 def _joined(host: object, port: object) -> str:
