@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
-from cli.options import MAX_ROWS, Name, db_option, format_option
+from cli.options import MAX_ROWS, db_option, format_option
 from cli.output import Shape, write_rows
+from cli.parameters import Name
 from spool.errors import NotText
 from spool.inspection import Inspection
 

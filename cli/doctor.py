@@ -20,15 +20,9 @@ from typing import Any
 import click
 
 from cli.errors import FAILED
-from cli.options import (
-    Name,
-    Size,
-    containers_dir_option,
-    db_option,
-    pods_dir_option,
-    source_option,
-)
+from cli.options import containers_dir_option, db_option, pods_dir_option, source_option
 from cli.output import write_check
+from cli.parameters import Name, Size
 from cli.rules import GIVE_THE_SAME, POD_UID, make_chooser, make_namer, other_route
 from cli.run import command as run_command
 from shipper.diagnosis.case import Case

@@ -14,16 +14,9 @@ from typing import Any, Unpack
 
 import click
 
-from cli.options import (
-    MAX_ROWS,
-    Choice,
-    Text,
-    db_option,
-    event_options,
-    format_option,
-    selection_of,
-)
+from cli.options import MAX_ROWS, Choice, db_option, event_options, format_option, selection_of
 from cli.output import Shape, write_rows
+from cli.parameters import Text
 from spool.errors import NotText
 from spool.inspection import Inspection
 from spool.selection import Selection

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from cli.options import Duration, db_option
+from cli.options import db_option
+from cli.parameters import Duration
 from spool.retention import prune, shrink
 from spool.store import Store
 from spool.wording import counted

@@ -15,7 +15,8 @@ from pathlib import Path
 import click
 
 from cli.errors import FAILED, Failure, Full, WrongUsage
-from cli.options import Name, db_option, max_size_option
+from cli.options import db_option, max_size_option
+from cli.parameters import Name
 from cli.times import parse_own_stamp, parse_stamp
 from shipper.naming import legal_group, legal_stream
 from shipper.sources.reading import Reading

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import click
 
-from cli.options import Text, db_option, format_option
+from cli.options import db_option, format_option
 from cli.output import write_rows
+from cli.parameters import Text
 from spool.inspection import Inspection
 
 __all__ = ["command"]

@@ -13,15 +13,13 @@ import click
 from cli.errors import SOME_UNSENT, WrongUsage
 from cli.logs import set_up_logs
 from cli.options import (
-    Address,
-    Duration,
-    Size,
     containers_dir_option,
     db_option,
     max_size_option,
     pods_dir_option,
     source_option,
 )
+from cli.parameters import Address, Duration, Size
 from cli.rules import make_chooser, make_namer
 from shipper.agent import Settings
 from shipper.batch import MAX_BATCH_BYTES

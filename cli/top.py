@@ -17,8 +17,9 @@ import click
 
 from cli.frames import Moment, Watch
 from cli.keys import ending
-from cli.options import MAX_ROWS, Duration, Name, db_option, format_option
+from cli.options import MAX_ROWS, db_option, format_option
 from cli.output import Line, can_draw, drawing, tell, write_lines, write_rows
+from cli.parameters import Duration, Name
 
 __all__ = ["command"]
 

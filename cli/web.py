@@ -13,7 +13,8 @@ from pathlib import Path
 import click
 
 from cli.errors import WrongUsage
-from cli.options import MAX_PORT, db_option
+from cli.options import db_option
+from cli.parameters import MAX_PORT
 from cli.web_parts.listening import is_loopback, listen, url_of
 from spool.inspection import Inspection
 

@@ -15,7 +15,7 @@ from freezegun import freeze_time
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cli.options import Moment
+from cli.parameters import Moment
 from cli.times import parse_duration, parse_time
 
 NOW = datetime(2026, 11, 22, 11, 8, 31, 500_000, UTC)
