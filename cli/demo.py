@@ -23,7 +23,8 @@ from cli.demo_parts.processes import Spool
 from cli.demo_parts.relay import Relay
 from cli.demo_parts.story import Story
 from cli.errors import FAILED, INTERRUPTED
-from cli.output import Screen, screen, write_rows
+from cli.output import write_rows
+from cli.screen import Screen, screen
 from spool.wording import counted
 
 __all__ = ["command"]

@@ -21,10 +21,10 @@ import click
 
 from cli.errors import FAILED
 from cli.options import containers_dir_option, db_option, pods_dir_option, source_option
-from cli.output import write_check
 from cli.parameters import Name, Size
 from cli.rules import GIVE_THE_SAME, POD_UID, make_chooser, make_namer, other_route
 from cli.run import command as run_command
+from cli.screen import write_check
 from shipper.diagnosis.case import Case
 from shipper.diagnosis.examination import examine
 from shipper.diagnosis.finding import Finding, State, failed, ok, told, warning

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from cli.fitting import padded, spelled, wrapped
-from cli.output import Line
 from cli.panel import (
     LABEL_CELLS,
     Figure,
@@ -28,6 +27,7 @@ from cli.panel import (
     verdict,
 )
 from cli.rates import Counters, History, Key, Meter, Rate, chart
+from cli.screen import Line
 from cli.standing import Standing, is_failing, is_late, lag_s, read_standing, worst_first
 from spool.errors import SpoolError
 from spool.window import Row

@@ -184,7 +184,7 @@ def _say(text: str) -> None:
     """
     One line, which may quote what steers a terminal, or ends a line.
     """
-    from cli.output import tell  # noqa: PLC0415 - an error is no time to save, a start is
+    from cli.printable import tell  # noqa: PLC0415 - an error is no time to save, a start is
 
     tell(text)
 

@@ -18,7 +18,8 @@ from cli.options import (
     pods_dir_option,
     source_option,
 )
-from cli.output import Shape, tell, write_rows
+from cli.output import Shape, write_rows
+from cli.printable import tell
 from cli.rules import GIVE_THE_SAME, make_chooser, make_namer, other_route
 from shipper.ec2 import Metadata
 from shipper.roster import Entry, engine_containers, roster

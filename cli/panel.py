@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cli.fitting import cells, head, padded, shared, shortened, spelled, wrapped
-from cli.output import Line, Styled
+from cli.screen import Line, Styled
 from cli.standing import (
     Standing,
     Trouble,

@@ -17,8 +17,9 @@ import click
 from cli.errors import INTERRUPTED, SOME_UNSENT
 from cli.logs import set_up_logs
 from cli.options import Choice, db_option, event_options, selection_of
-from cli.output import progress, tell
 from cli.parameters import Name, Size
+from cli.printable import tell
+from cli.screen import progress
 from shipper.backoff import Pace
 from shipper.batch import MAX_MESSAGE_BYTES, acceptable_ms, requests_for
 from shipper.clock import now_ms

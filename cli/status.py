@@ -14,9 +14,10 @@ import click
 
 from cli.errors import FAILED
 from cli.options import db_option, format_option
-from cli.output import Line, write_lines, write_rows
+from cli.output import write_rows
 from cli.panel import Figure, agent_fact, cropped, fact, file_fact, rest, table, verdict
 from cli.parameters import Duration
+from cli.screen import Line, write_lines
 from cli.standing import Standing, lag_s, read_standing, since_s, waiting, worst_first
 from spool.skipped import listed
 from spool.window import Row

@@ -18,8 +18,10 @@ import click
 from cli.frames import Moment, Watch
 from cli.keys import ending
 from cli.options import MAX_ROWS, db_option, format_option
-from cli.output import Line, can_draw, drawing, tell, write_lines, write_rows
+from cli.output import write_rows
 from cli.parameters import Duration, Name
+from cli.printable import tell
+from cli.screen import Line, can_draw, drawing, write_lines
 
 __all__ = ["command"]
 

@@ -40,7 +40,7 @@ HOMES = {
     "msgspec": ("shipper/*",),
     "prometheus_client": ("shipper/metrics.py",),
     "requests": ("shipper/sources/engine_api.py",),  # the errors that docker lets through
-    "rich": ("cli/output.py",),
+    "rich": ("cli/screen.py",),
     "sqlite_utils": ("spool/window.py",),
     "uvicorn": ("cli/web_parts/server.py",),
     "watchdog": ("shipper/sources/bell.py",),

@@ -20,7 +20,7 @@ from cli.demo_parts.lines import SCRIPTS, TOTAL
 from cli.demo_parts.processes import Spool
 from cli.demo_parts.relay import Relay
 from cli.errors import Failure
-from cli.output import Screen, Styled
+from cli.screen import Screen, Styled
 
 __all__ = ["Story"]
 

@@ -16,7 +16,7 @@ from datasette import Response
 from datasette.utils.asgi import Base400
 from datasette.views.base import DatasetteError
 
-from cli.output import printable
+from cli.printable import printable
 from spool.errors import SpoolError
 
 __all__ = ["Mishap", "answer", "what_happened"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.output import printable
+from cli.printable import printable
 from cli.standing import COUNTS, standing_of, worst_first
 from cli.web_parts.plots import Plot, plots_of
 from cli.web_parts.verdict import Finding, findings, is_stuck

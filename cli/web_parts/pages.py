@@ -15,7 +15,7 @@ from typing import Any
 
 from datasette import Response, hookimpl
 
-from cli.output import printable
+from cli.printable import printable
 from cli.web_parts import mishaps, words
 from cli.web_parts.finding import find
 from cli.web_parts.overview import WINDOWS, look

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.output import printable
+from cli.printable import printable
 from cli.standing import Standing, Trouble, failures, is_late, lag_s
 from cli.web_parts.words import lag, local_time, replay_command
 from spool.selection import Selection

@@ -11,7 +11,7 @@ import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cli.output import printable
+from cli.printable import printable
 from spool.selection import Selection
 
 __all__ = [

@@ -24,7 +24,7 @@ from cli.demo_parts.counting import Tally, tally
 from cli.demo_parts.lines import SCRIPTS
 from cli.demo_parts.relay import Relay
 from cli.errors import WrongUsage
-from cli.output import screen
+from cli.screen import screen
 
 HOSTILE = {
     "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
