@@ -21,7 +21,13 @@ from cli.parameters import Name, Size
 from cli.printable import tell
 from cli.screen import progress
 from shipper.backoff import Pace
-from shipper.batch import MAX_MESSAGE_BYTES, acceptable_ms, requests_for
+from shipper.batch import (
+    MAX_AGE_MS,
+    MAX_AHEAD_MS,
+    MAX_MESSAGE_BYTES,
+    acceptable_ms,
+    requests_for,
+)
 from shipper.clock import now_ms
 from shipper.cloudwatch import CloudWatch
 from shipper.ec2 import Metadata, find_region
@@ -45,6 +51,9 @@ __all__ = ["command"]
 CONCURRENCY = 4
 GIVE_UP_S = 20.0
 """After so long without a success what is left stays for the next replay, or for the agent."""
+
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 
 WATCH_S = 0.5
 FINISH_S = 2.0
@@ -229,8 +238,9 @@ class _Plan:
         if self.restamp:
             return f"{stale} of these with the present time, the original in front of the message"
         return (
-            f"not sent: {stale} older than 14 days, or more than 2 hours ahead, which CloudWatch"
-            " refuses; --restamp sends them with the present time"
+            f"not sent: {stale} older than {MAX_AGE_MS // DAY_MS} days, or more than"
+            f" {MAX_AHEAD_MS // HOUR_MS} hours ahead, which CloudWatch refuses; --restamp sends"
+            " them with the present time"
         )
 
     def queue(self, stop: Stop, *, is_drain: bool) -> set[int]:
