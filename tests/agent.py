@@ -24,9 +24,10 @@ NO_PODS = {"SPOOL_PODS_DIR": "/var/empty/pods"}
 """A host that runs the tests may be a node."""
 
 
-def wait_until(question: Callable[[], Any], *, timeout_s: float = 20.0, what: str = "") -> Any:
+def wait_until(question: Callable[[], Any], *, timeout_s: float = 60.0, what: str = "") -> Any:
     """
-    The first true answer to `question`; a failure when there is none in time.
+    The first true answer to `question`; a failure when there is none in time. That is long enough
+    for a machine that others load: what is awaited comes soon, or never.
     """
     deadline_s = time.monotonic() + timeout_s
     while not (answer := question()):
@@ -40,7 +41,7 @@ def spool(
     *arguments: str | Path,
     environment: dict[str, str] | None = None,
     stdin: str | bytes | None = None,
-    timeout_s: float = 60.0,
+    timeout_s: float = 90.0,
 ) -> subprocess.CompletedProcess[str]:
     """
     Run `spool` with these arguments to its end; output as text.
@@ -132,7 +133,7 @@ class Agent:
         self.process.kill()
         self.process.wait()
 
-    def stop(self, *, timeout_s: float = 15.0) -> int:
+    def stop(self, *, timeout_s: float = 30.0) -> int:
         """
         SIGTERM; the exit code.
         """

@@ -1511,7 +1511,7 @@ class Endpoint:
                 if name == operation and outcome in {None, ended}
             )
 
-    def wait_until(self, question: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    def wait_until(self, question: Callable[[], bool], timeout_s: float = 60.0) -> None:
         """
         Returns as soon as *question* is answered by yes, asked anew after each call.
 

@@ -80,12 +80,12 @@ class Collector:
         begun_s = time.monotonic()
         self.stop_event.set()
         self.source.wake()
-        self.thread.join(10)
+        self.thread.join(30)
         assert not self.thread.is_alive()
         assert self.error is None
         return time.monotonic() - begun_s
 
-    def wait_for(self, stream: str, lines: int, *, timeout_s: float = 20.0) -> list[str]:
+    def wait_for(self, stream: str, lines: int, *, timeout_s: float = 60.0) -> list[str]:
         """
         The lines of a stream, as soon as there are so many.
         """

@@ -58,7 +58,7 @@ def following(source: Source, store: Store) -> Iterator[threading.Event]:
     finally:
         stop.set()
         source.wake()
-        thread.join(10)
+        thread.join(30)
         assert not thread.is_alive()
 
 

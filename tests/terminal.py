@@ -132,7 +132,7 @@ class Terminal:
         """
         The exit code, once it has ended and all it wrote was read.
         """
-        code = self.process.wait(30)
+        code = self.process.wait(60)
         self._hang_up()
         return code
 

@@ -110,6 +110,7 @@ def test_the_changelog_is_kept() -> None:
         assert sections == [name for name in SECTIONS if name in sections]
 
 
+@pytest.mark.timeout(300)
 def test_the_wheel_has_every_file_of_the_packages(tmp_path: Path) -> None:
     """
     Templates, styles, the unit and the marks that there are types, too.
@@ -121,7 +122,7 @@ def test_the_wheel_has_every_file_of_the_packages(tmp_path: Path) -> None:
         ],
         check=True,
         capture_output=True,
-        timeout=110,
+        timeout=280,
     )
     (wheel,) = tmp_path.glob("*.whl")
     assert wheel.name == f"logspool-{__version__}-py3-none-any.whl"

@@ -577,7 +577,7 @@ def test_whatever_hangs_it_ends_within_half_a_minute_and_tells_the_rest(
             route="cloudwatch://us-east-1",
             code=1,
         )
-        assert time.monotonic() - begun_s < 30
+        assert time.monotonic() - begun_s < 45, "one that hangs does so for 60 s or more"
     assert "does not answer" in one(found, "docker")[1]
     assert one(found, "containers")[0] == "ok"
     assert one(found, "credentials")[1] == "no end within 5 s"

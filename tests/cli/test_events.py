@@ -294,7 +294,7 @@ class Following:
         Ctrl-C; the exit code.
         """
         self._process.send_signal(signal.SIGINT)
-        return self._process.wait(10)
+        return self._process.wait(60)
 
     def end_code(self) -> int:
         """

@@ -270,7 +270,7 @@ def test_an_interruption_leaves_the_rest_unsent_for_the_next(
         assert process.stderr
         wait_until(lambda: open_batches(spool_to_change.db), what="a batch is on its way")
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
+        assert process.wait(60) == 130
         assert "2 events are still unsent; run `spool replay` again" in process.stderr.read()
     endpoint.heal()
     assert replay(spool_to_change.db, endpoint).returncode == 0

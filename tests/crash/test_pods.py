@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from agent import HOST_GROUP, Agent, spool, wait_until
 from cloudwatch_endpoint import Endpoint
 from kubelet import PodWriter
@@ -59,6 +60,7 @@ class Containers:
             thread.join()
 
 
+@pytest.mark.timeout(300)  # the more lines, the slower the machine
 def test_ten_sigkills_on_a_node_lose_nothing_and_repeat_nothing(
     endpoint: Endpoint, db: Path, pods: Path
 ) -> None:

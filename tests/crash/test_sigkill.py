@@ -51,6 +51,7 @@ class NumberedLines:
             thread.join()
 
 
+@pytest.mark.timeout(300)  # the more lines, the slower the machine
 def test_twenty_sigkills_with_answers_cut_off_lose_nothing(
     endpoint: Endpoint, db: Path, containers: Path
 ) -> None:

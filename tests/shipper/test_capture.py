@@ -33,7 +33,7 @@ class Spool:
     def append(self, chunks: Any, *, checkpoints: dict[str, str], skipped: Any) -> None:
         if self.error:
             raise self.error
-        assert self.works.wait(10)
+        assert self.works.wait(60)
         self.stored.append(checkpoints["position"])
 
 
@@ -81,7 +81,7 @@ def numbers(count: int) -> list[str]:
 
 
 def test_readings_are_stored_in_the_order_read(spool: Spool) -> None:
-    capturing(Numbers(spool, 500), threading.Event()).join(10)
+    capturing(Numbers(spool, 500), threading.Event()).join(60)
     assert spool.stored == numbers(500)
 
 
@@ -93,7 +93,7 @@ def test_while_one_is_being_stored_the_next_is_read_and_no_more(spool: Spool) ->
     thread.join(0.2)
     assert source.asked == 2
     spool.works.set()
-    thread.join(10)
+    thread.join(60)
     assert spool.stored == numbers(10)
 
 
@@ -105,7 +105,7 @@ def test_what_cannot_be_stored_is_tried_again_and_nothing_overtakes_it(spool: Sp
     thread.join(0.2)
     assert (source.asked, spool.stored) == (2, [])
     spool.error = None
-    thread.join(10)
+    thread.join(60)
     assert spool.stored == numbers(10)
 
 
@@ -116,13 +116,13 @@ def test_a_stop_ends_it_also_while_nothing_can_be_stored(spool: Spool) -> None:
     thread = capturing(source, stop)
     wait_until(lambda: source.asked == 2)
     stop.set()
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
     assert spool.stored == []
 
 
 def test_a_source_that_fails_begins_anew_behind_what_it_gave(spool: Spool) -> None:
     source = Numbers(spool, 10, fails_at=5)
-    capturing(source, threading.Event()).join(10)
+    capturing(source, threading.Event()).join(60)
     assert spool.stored == numbers(10)
     assert source.begun_at == [0, 5]
