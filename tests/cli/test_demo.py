@@ -13,6 +13,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from cli.demo_parts.lines import SCRIPTS
 from cli.demo_parts.relay import Relay
 from cli.errors import WrongUsage
 from cli.screen import screen
+
+pytestmark = pytest.mark.timeout(300)  # the first test waits for two whole demos
 
 HOSTILE = {
     "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
@@ -101,8 +104,8 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demos]:
     try:
         both.sabotaged.wait_for("Lines flow")
         damage_last_line(both.sabotaged)
-        both.sabotaged.process.wait(90)
-        both.good.process.wait(90)
+        both.sabotaged.process.wait(200)
+        both.good.process.wait(200)
         yield both
     finally:
         both.good.close()
@@ -189,24 +192,22 @@ def test_an_interruption_ends_all_it_started(tmp_path: Path, number: signal.Sign
         children = child_pids(demo.process.pid)
         assert len(children) >= 2  # the agent and moto
         demo.process.send_signal(number)
-        assert demo.process.wait(20) == 130
+        assert demo.process.wait(60) == 130
     finally:
         demo.close()
     wait_until(
-        lambda: not any(Path(f"/proc/{pid}").exists() for pid in children),
-        timeout_s=5,
-        what="they are gone",
+        lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), what="they are gone"
     )
     assert demo.kept() == []
     assert demo.err.read_text() == "interrupted; nothing of the demo is left\n"
 
 
 def child_pids(pid: int) -> list[int]:
-    return [
-        int(child)
-        for task in Path(f"/proc/{pid}/task").iterdir()
-        for child in (task / "children").read_text().split()
-    ]
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):  # a thread may have ended since it was listed
+            found += map(int, (task / "children").read_text().split())
+    return found
 
 
 def test_without_moto_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,7 +271,7 @@ def relay(echo_port: int) -> Iterator[Relay]:
 
 
 def connect(relay: Relay) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", relay.port), timeout=5)
+    return socket.create_connection(("127.0.0.1", relay.port), timeout=60)
 
 
 def ask(connection: socket.socket, data: bytes) -> bytes:
@@ -325,12 +326,12 @@ def test_it_can_be_cut_and_restored_on_the_same_port_many_times(relay: Relay) ->
 
 
 def test_without_a_target_the_connection_ends() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    relay = Relay(port)
-    with connect(relay) as connection:
-        assert is_dropped(connection)
-    relay.close()
+    with socket.socket() as target:
+        target.bind(("127.0.0.1", 0))  # and never listens
+        relay = Relay(target.getsockname()[1])
+        with connect(relay) as connection:
+            assert is_dropped(connection)
+        relay.close()
 
 
 # --- which containers -------------------------------------------------------------------------
@@ -360,4 +361,4 @@ def test_an_engine_that_hangs_is_not_waited_for(
     begun_s = time.monotonic()
     with pytest.raises(engine.EngineUnusable, match="no Docker Engine answers"):
         engine.EngineContainers(tmp_path / "containers")
-    assert time.monotonic() - begun_s < 5
+    assert time.monotonic() - begun_s < 30
