@@ -29,6 +29,8 @@ TIMEOUT_S = 60.0
 """For one step; each takes seconds."""
 
 CALM_LOOKS = 4
+CALM_LINES = TOTAL // 10
+"""Where looks take long, so much is written meanwhile; more would be missed of the next step."""
 
 QUIET_S = 5.0
 """After so long with nothing unsent and nothing new, what is missing does not come any more."""
@@ -179,10 +181,11 @@ class Story:
 
     def _calm(self, now: Numbers) -> Numbers:
         """
-        Numbers that were not taken in the middle of a request, if such are to be had.
+        Numbers that were not taken in the middle of a request, if such are to be had soon.
         """
+        most_written = now.written + CALM_LINES
         for _ in range(CALM_LOOKS):
-            if now.stored - now.unsent == now.delivered:
+            if now.stored - now.unsent == now.delivered or now.written > most_written:
                 break
             now = self._look()
         return now

@@ -16,14 +16,16 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from agent import SPOOL, clean_environment, wait_until
 
 from cli.demo_parts import cloudwatch, engine
 from cli.demo_parts.counting import Tally, tally
-from cli.demo_parts.lines import SCRIPTS
+from cli.demo_parts.lines import SCRIPTS, TOTAL
 from cli.demo_parts.relay import Relay
+from cli.demo_parts.story import Numbers, Story
 from cli.errors import WrongUsage
 from cli.screen import screen
 
@@ -232,6 +234,25 @@ def test_a_line_that_arrived_changed_is_lost() -> None:
 def test_all_lines_of_a_script_are_different() -> None:
     for script in SCRIPTS:
         assert len(set(script.lines)) == len(script.lines)
+
+
+# --- the story ---------------------------------------------------------------------------------
+
+
+def test_where_looks_take_long_calm_numbers_are_not_waited_for() -> None:
+    """
+    The containers write on meanwhile, and the next step goes by what was written.
+    """
+    looks: list[int] = []
+
+    class Slow(Story):
+        def _look(self) -> Numbers:
+            looks.append(len(looks) + 1)
+            return Numbers(written=looks[-1] * TOTAL // 4, stored=1)
+
+    nobody: Any = None
+    Slow(nobody, nobody, nobody, nobody, nobody)._calm(Numbers(stored=1))
+    assert looks == [1]
 
 
 # --- the relay --------------------------------------------------------------------------------
