@@ -65,7 +65,7 @@ def test_a_signal_stops_it_also_when_it_does_not_interrupt_the_main_thread(
         if how == "from outside":
             process.send_signal(number)
         try:
-            assert process.wait(10) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
         assert process.stdout.read() == "stopped\n"
@@ -80,7 +80,7 @@ def test_a_second_signal_ends_it_at_once(number: signal.Signals) -> None:
         assert process.stdout.readline() == "stops\n"
         process.send_signal(number)
         try:
-            wait_until(lambda: process.poll() is not None, timeout_s=10)
+            wait_until(lambda: process.poll() is not None)
         finally:
             process.kill()
         assert process.returncode == 128 + number
@@ -94,16 +94,16 @@ def test_a_signal_wakes_also_what_the_main_thread_holds_a_lock_of(number: int) -
     lock = threading.Lock()
     taken: SimpleQueue[bool] = SimpleQueue()
     with stopping_on_signals() as stop:
-        stop.wakes(lambda: taken.put(lock.acquire(timeout=5)))
+        stop.wakes(lambda: taken.put(lock.acquire(timeout=30)))
         with lock:
             os.kill(os.getpid(), number)
-        assert taken.get(timeout=10)
+        assert taken.get(timeout=60)
         assert stop.event.is_set()
 
 
 def test_without_a_signal_nothing_is_stopped_and_nothing_is_left() -> None:
     before = signal.getsignal(signal.SIGTERM)
-    threads = threading.active_count()
+    threads = set(threading.enumerate())
     with stopping_on_signals() as stop:
         pass
     assert not stop.event.is_set()
@@ -111,4 +111,4 @@ def test_without_a_signal_nothing_is_stopped_and_nothing_is_left() -> None:
     for thread in threading.enumerate():
         if thread.name == "stop":
             thread.join(10)
-    assert threading.active_count() == threads
+    assert set(threading.enumerate()) <= threads
