@@ -59,7 +59,7 @@ def client(endpoint):
 
 @contextlib.contextmanager
 def client_of(
-    endpoint, *, timeout_s=5.0, attempts=1, key=cloudwatch.ACCESS_KEY, secret=cloudwatch.SECRET_KEY
+    endpoint, *, timeout_s=30.0, attempts=1, key=cloudwatch.ACCESS_KEY, secret=cloudwatch.SECRET_KEY
 ):
     """
     A boto3 client that sends what it is given, and whose sockets are closed at the end.
@@ -133,7 +133,7 @@ def raw(endpoint, body, *, operation="PutLogEvents", spoil=None, **headers):
     SigV4Auth(keys, "logs", cloudwatch.REGION).add_auth(request)
     if spoil:
         spoil(request)
-    connection = http.client.HTTPConnection(host, timeout=5)
+    connection = http.client.HTTPConnection(host, timeout=30)
     try:
         connection.request("POST", "/", body=request.data, headers=dict(request.headers.items()))
         answer = connection.getresponse()
@@ -169,7 +169,7 @@ def test_a_client_that_does_not_trust_the_ca_gets_no_connection():
     with Endpoint(tls=True) as endpoint:
         context = ssl.create_default_context()
         with (
-            socket.create_connection(("127.0.0.1", endpoint.port), timeout=5) as plain,
+            socket.create_connection(("127.0.0.1", endpoint.port), timeout=30) as plain,
             pytest.raises(ssl.SSLCertVerificationError),
         ):
             context.wrap_socket(plain, server_hostname="127.0.0.1")
@@ -180,13 +180,13 @@ def test_another_certificate_is_shown_to_the_next_connection(tmp_path):
     with Endpoint(tls=True) as endpoint:
         ours = ssl.create_default_context(cafile=ca_file)
         with (
-            socket.create_connection(("127.0.0.1", endpoint.port), timeout=5) as plain,
+            socket.create_connection(("127.0.0.1", endpoint.port), timeout=30) as plain,
             pytest.raises(ssl.SSLCertVerificationError),
         ):
             ours.wrap_socket(plain, server_hostname="127.0.0.1")
         endpoint.present(server_file)
         with (
-            socket.create_connection(("127.0.0.1", endpoint.port), timeout=5) as plain,
+            socket.create_connection(("127.0.0.1", endpoint.port), timeout=30) as plain,
             ours.wrap_socket(plain, server_hostname="127.0.0.1") as secure,
         ):
             assert secure.version() == "TLSv1.3"
@@ -198,14 +198,14 @@ def test_the_certificate_passes_the_strict_check_of_newer_pythons():
         context.verify_flags |= ssl.VERIFY_X509_STRICT
         for name in ("127.0.0.1", "localhost"):
             with (
-                socket.create_connection(("127.0.0.1", endpoint.port), timeout=5) as plain,
+                socket.create_connection(("127.0.0.1", endpoint.port), timeout=30) as plain,
                 context.wrap_socket(plain, server_hostname=name) as secure,
             ):
                 assert secure.version() == "TLSv1.3"
 
 
 def test_one_connection_serves_many_requests(endpoint):
-    connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=30)
     connection.connect()
     first_socket = connection.sock
     for _ in range(3):
@@ -744,10 +744,14 @@ def test_an_answer_cut_in_the_middle_is_shorter_than_it_says(endpoint):
 @pytest.mark.parametrize(("fault", "stored"), [(HANG, []), (HANG_AFTER, ["hello"])])
 def test_a_hanging_answer_times_out(endpoint, fault, stored):
     endpoint.fail_next(fault)
-    with client_of(endpoint, timeout_s=0.2) as client:
-        with pytest.raises(botocore.exceptions.ReadTimeoutError):
-            put(client, event())
-        assert endpoint.messages("group", "stream") == stored
+    with (
+        client_of(endpoint, timeout_s=0.2) as client,
+        pytest.raises(botocore.exceptions.ReadTimeoutError),
+    ):
+        put(client, event())
+    endpoint.wait_until(lambda: endpoint.count("PutLogEvents") == 1)
+    assert endpoint.messages("group", "stream") == stored
+    with client_of(endpoint) as client:
         put(client, event("next"))
     assert endpoint.messages("group", "stream") == [*stored, "next"]
 
@@ -768,7 +772,7 @@ def test_heal_and_stop_close_what_hangs(endpoint, client, release):
     endpoint.wait_until(lambda: endpoint.count("PutLogEvents", "hang") == 1)
     assert outcomes == []
     getattr(endpoint, release)()
-    thread.join(5)
+    thread.join(30)
     assert outcomes == ["ConnectionClosedError"]
     assert endpoint.event_count() == 0
 
@@ -831,12 +835,12 @@ def test_a_slow_answer_is_hurried_by_heal_and_dropped_by_stop(endpoint):
     outcomes = []
     for release in (endpoint.heal, endpoint.stop):
         arrived = threading.Event()
-        endpoint.decide = lambda _, arrived=arrived: arrived.set() or slow(30)
+        endpoint.decide = lambda _, arrived=arrived: arrived.set() or slow(300)
         thread = threading.Thread(target=send)
         thread.start()
-        assert arrived.wait(5)
+        assert arrived.wait(30)
         release()
-        thread.join(5)
+        thread.join(30)
     assert outcomes == [True, False]
     assert endpoint.event_count() == 1
 
@@ -976,7 +980,7 @@ def test_idle_and_half_open_connections_do_not_delay_a_stop(tls):
             half.sendall(b"POST / HTTP/1.1\r\nContent-Len")
             started_s = time.monotonic()
             endpoint.stop()
-            assert time.monotonic() - started_s < 2
+            assert time.monotonic() - started_s < 8, "each is given 10 s"
     assert set(threading.enumerate()) <= before
 
 
@@ -1002,7 +1006,7 @@ def test_wait_until_ends_with_a_timeout_that_tells_the_calls(endpoint, client):
     ],
 )
 def test_malformed_http_is_a_violation_and_ends_the_connection(endpoint, sent, number):
-    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=30) as connection:
         connection.sendall(sent)
         with connection.makefile("rb") as answer:
             assert answer.readline().split()[1] == number
@@ -1011,7 +1015,7 @@ def test_malformed_http_is_a_violation_and_ends_the_connection(endpoint, sent, n
 
 
 def test_a_client_that_waits_for_100_continue_gets_it(endpoint):
-    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=5) as connection:
+    with socket.create_connection(("127.0.0.1", endpoint.port), timeout=30) as connection:
         connection.sendall(
             b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n"
             b"Connection: close\r\n\r\n"
@@ -1023,7 +1027,7 @@ def test_a_client_that_waits_for_100_continue_gets_it(endpoint):
 
 
 def test_any_other_page_is_not_found(endpoint):
-    connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", endpoint.port, timeout=30)
     connection.request("GET", "/other")
     assert connection.getresponse().status == 404
     connection.close()
@@ -1089,13 +1093,13 @@ def test_as_a_program_it_serves_shows_stats_and_prints_them_at_the_end(process, 
     assert said["ca_file"] == str(tmp_path / "ca.pem")
     context = ssl.create_default_context(cafile=said["ca_file"])
     address = urlsplit(said["url"])
-    connection = http.client.HTTPSConnection(address.netloc, context=context, timeout=5)
+    connection = http.client.HTTPSConnection(address.netloc, context=context, timeout=30)
     connection.request("GET", "/stats")
     stats = json.loads(connection.getresponse().read())
     connection.close()
     assert stats["events"] == 0
     running.send_signal(signal.SIGTERM)
-    output, errors = running.communicate(timeout=5)
+    output, errors = running.communicate(timeout=30)
     assert json.loads(output) == stats
     assert errors == b""
     assert running.returncode == 0
@@ -1107,14 +1111,14 @@ def test_as_a_program_it_refuses_and_accepts_by_signal(process):
 
     def is_open():
         try:
-            socket.create_connection(address, timeout=5).close()
+            socket.create_connection(address, timeout=30).close()
         except ConnectionError:
             return False
         return True
 
     for number, expected in ((signal.SIGUSR1, False), (signal.SIGUSR2, True)):
         running.send_signal(number)
-        until_s = time.monotonic() + 5
+        until_s = time.monotonic() + 30
         while is_open() is not expected:
             assert time.monotonic() < until_s
             time.sleep(0.01)
