@@ -10,7 +10,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,10 +27,8 @@ HEAVY = {
 }
 
 
-def test_help_lists_every_command_within_a_second() -> None:
-    begun_s = time.monotonic()
+def test_help_lists_every_command() -> None:
     done = spool("--help")
-    assert time.monotonic() - begun_s < 1
     assert (done.returncode, done.stderr) == (0, "")
     listed = re.findall(r"^  ([a-z]+)  ", done.stdout.partition("Commands:")[2], re.MULTILINE)
     assert listed == list(COMMANDS)

@@ -302,12 +302,12 @@ def test_many_different_seconds_take_bounded_memory():
 
 
 def test_a_very_long_line_is_read_in_reasonable_time():
-    begun_s = time.monotonic()
+    begun_s = time.process_time()
     reader = joiner()
     for _ in range(20):
         reader.read(record("x" * PART_BYTES) * 60)
     reader.read(record("\n"))
-    assert time.monotonic() - begun_s < 5
+    assert time.process_time() - begun_s < 5
 
 
 # Whatever the engine writes
