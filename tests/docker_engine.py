@@ -218,13 +218,14 @@ class _Handler(BaseHTTPRequestHandler):
         elif found:
             container = engine.containers.get(found[1])
             kind = "inspect" if found[2] == "json" else "follow" if "follow" in asked else "logs"
+            status = container.status if container else 404  # as it is when this is counted
             engine.asked[kind] += 1
             if container is None:
                 self._answer(404, {"message": f"No such container: {found[1]}"})
             elif kind == "inspect":
                 self._answer(200, container.inspect())
-            elif container.status != 200:
-                self._answer(container.status, {"message": "not now"})
+            elif status != 200:
+                self._answer(status, {"message": "not now"})
             else:
                 self._logs(engine, container, asked)
 
