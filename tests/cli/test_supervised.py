@@ -44,6 +44,7 @@ def test_it_is_ready_gives_signs_of_life_and_says_that_it_stops(
         wait_until(lambda: len(manager.values("WATCHDOG")) > 4)
         assert manager.values("STOPPING") == []
         assert agent.stop() == 0
+    manager.wait_for("STOPPING")
     assert manager.values("STOPPING") == ["1"]
     assert manager.told[-1].keys() <= {"STOPPING", "STATUS"}
 
@@ -105,7 +106,7 @@ def test_what_the_watchdog_kills_leaves_where_it_stood_in_the_log(
     with supervised(manager, db, containers, endpoint) as agent:
         manager.wait_for("READY")
         agent.process.send_signal(signal.SIGABRT)
-        assert agent.process.wait(10) == -signal.SIGABRT
+        assert agent.process.wait(60) == -signal.SIGABRT
         log = agent.log.read_text()
     assert "Fatal Python error: Aborted" in log
     assert "in readings" in log
