@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Agent", "LogWriter", "spool", "wait_until"]
+__all__ = ["Agent", "LogWriter", "is_spool", "spool", "wait_until"]
 
 SPOOL = (sys.executable, "-m", "cli")
 ROUTE = "cloudwatch://us-east-1?NOEC2&DELAY=0.2"
@@ -152,6 +152,13 @@ class Agent:
     def __exit__(self, *_: object) -> None:
         if self.process.poll() is None:
             self.kill()
+
+
+def is_spool(db: Path) -> bool:
+    """
+    Whether there is one that can be looked into; its file is there a moment before.
+    """
+    return spool("status", "--db", db).returncode == 0
 
 
 def status(db: Path) -> dict[str, Any]:

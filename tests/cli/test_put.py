@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from agent import SPOOL, Agent, clean_environment, spool, status, wait_until
+from agent import SPOOL, Agent, clean_environment, is_spool, spool, status, wait_until
 from cloudwatch_endpoint import Endpoint
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -168,9 +168,9 @@ def test_lines_of_a_pipe_are_stored_as_they_come(db: Path) -> None:
         for line in ("first", "second"):
             process.stdin.write(f"{line}\n".encode())
             process.stdin.flush()
-            wait_until(lambda wanted=line: db.exists() and wanted in messages(db))
+            wait_until(lambda wanted=line: is_spool(db) and wanted in messages(db))
         process.stdin.close()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def test_several_at_once_lose_no_line(db: Path) -> None:

@@ -125,7 +125,8 @@ def test_what_is_wrong_is_said_in_plain_words_until_it_is_mended(
     endpoint.refuse()
     LogWriter(containers, "c" * 64, "web").write("kept")
     with Agent(db, containers, endpoint.environment()) as agent:
-        wait_until(lambda: db.exists() and last_error(db), what="the error is on record")
+        agent.wait_started()
+        wait_until(lambda: last_error(db), what="the error is on record")
         assert "Could not connect to the endpoint URL" in last_error(db)
         assert last_error(db) in spool("status", "--db", db).stdout
         assert status(db)["unsent"] == 1
@@ -145,7 +146,8 @@ def test_nothing_that_a_service_says_can_steer_the_terminal(
     endpoint.fail_always(error("AccessDeniedException", message="no \x1b[31m \x07 \x9b2J"))
     LogWriter(containers, "c" * 64, "we\x9bb").write("kept")
     with Agent(db, containers, endpoint.environment()) as agent:
-        wait_until(lambda: db.exists() and last_error(db), what="the error is on record")
+        agent.wait_started()
+        wait_until(lambda: last_error(db), what="the error is on record")
         shown = spool("status", "--db", db).stdout + agent.log.read_text()
     assert "AccessDeniedException" in shown
     assert not {char for char in shown if not char.isprintable()} - {"\n"}

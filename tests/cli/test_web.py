@@ -87,7 +87,7 @@ class Web:
         """
         self.process.send_signal(number)
         try:
-            _, errors = self.process.communicate(timeout=20)
+            _, errors = self.process.communicate(timeout=60)
         finally:
             self.process.kill()
         return self.process.returncode, errors
@@ -513,7 +513,8 @@ def test_it_follows_a_running_agent_and_no_page_holds_up_the_file(
     log = LogWriter(containers, "c" * 64, "web")
     log.write(*(f"line {number} {'x' * 500}" for number in range(2_000)))
     with Agent(db, containers, endpoint.environment()) as agent:
-        wait_until(lambda: db.exists() and status(db)["sent"] == 2_000)
+        agent.wait_started()
+        wait_until(lambda: status(db)["sent"] == 2_000)
         with Web(db) as web:
             assert f"agent running, pid {agent.process.pid}" in text_of(web.page())
             with closing(http.client.HTTPConnection(web.host, web.port)) as stalled:
