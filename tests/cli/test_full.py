@@ -5,13 +5,26 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import threading
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from agent import HOST_GROUP, ROUTE, Agent, LogWriter, spool, status, wait_until
-from cloudwatch_endpoint import Endpoint, slow
+from agent import (
+    HOST_GROUP,
+    ROUTE,
+    SPOOL,
+    Agent,
+    LogWriter,
+    clean_environment,
+    spool,
+    status,
+    wait_until,
+)
+from cloudwatch_endpoint import Endpoint
+from faults.gate import Gate
 
 WEB = "c" * 64
 MIB = 1024**2
@@ -37,7 +50,8 @@ def test_a_full_spool_stops_collecting_and_goes_on_by_itself_with_no_line_lost(
     container = LogWriter(containers, WEB, "web")
     lines = write(container, 0, 15_000)
     with Agent(db, containers, endpoint.environment(), options=SIZE) as agent:
-        wait_until(lambda: db.exists() and status(db)["full"], what="the spool is full")
+        agent.wait_started()
+        wait_until(lambda: status(db)["full"], what="the spool is full")
         container.rotate()
         lines += write(container, 15_000, 1_000)
         full = agent.status()
@@ -49,7 +63,7 @@ def test_a_full_spool_stops_collecting_and_goes_on_by_itself_with_no_line_lost(
         assert told in spool("status", "--db", db).stdout
         assert size_bytes(db) < 8 * MIB + LOG_BYTES
         endpoint.accept()
-        wait_until(lambda: endpoint.event_count(HOST_GROUP, "web") >= 16_000, timeout_s=60)
+        wait_until(lambda: endpoint.event_count(HOST_GROUP, "web") >= 16_000)
         wait_until(lambda: not status(db)["full"], what="there is room again")
         assert agent.stop() == 0
     assert Counter(endpoint.messages(HOST_GROUP, "web")) == Counter(lines)
@@ -68,15 +82,16 @@ def test_drop_oldest_goes_on_collecting_and_counts_what_it_dropped(
     lines = write(container, 0, 15_000)
     options = (*SIZE, "--when-full", "drop-oldest")
     with Agent(db, containers, endpoint.environment(), options=options) as agent:
-        wait_until(lambda: db.exists() and status(db)["collected"] == 15_000)
+        agent.wait_started()
+        wait_until(lambda: status(db)["collected"] == 15_000)
         assert agent.status()["dropped"] > 5_000
         assert size_bytes(db) < 8 * MIB + LOG_BYTES
         endpoint.accept()
-        wait_until(lambda: agent.status()["unsent"] == 0, timeout_s=60)
+        wait_until(lambda: agent.status()["unsent"] == 0)
         for first in range(15_000, 22_000, 1_000):  # room is made when it is needed
             lines.extend(write(container, first, 1_000))
-            wait_until(lambda: agent.status()["collected"] == len(lines), timeout_s=60)
-            wait_until(lambda: agent.status()["unsent"] == 0, timeout_s=60)
+            wait_until(lambda: agent.status()["collected"] == len(lines))
+            wait_until(lambda: agent.status()["unsent"] == 0)
         told = agent.log.read_text()
         assert agent.stop() == 0
     done = status(db)
@@ -97,19 +112,20 @@ def test_a_reader_that_does_not_end_cannot_make_the_log_fill_the_disk(
     container = LogWriter(containers, WEB, "web")
     write(container, 0, 100)
     with Agent(db, containers, endpoint.environment(), options=SIZE) as agent:
-        wait_until(lambda: db.exists() and status(db)["sent"] == 100)
+        agent.wait_started()
+        wait_until(lambda: status(db)["sent"] == 100)
         with closing(sqlite3.connect(db, isolation_level=None)) as reader:
             reader.execute("BEGIN")
             reader.execute("SELECT count(*) FROM events").fetchall()
             write(container, 100, 40_000)
-            wait_until(lambda: len(status(db)["warnings"]) == 2, timeout_s=60)
+            wait_until(lambda: len(status(db)["warnings"]) == 2)
             held = agent.status()
             assert held["full"]
             assert 32 * MIB < held["wal_bytes"] < 40 * MIB
             assert "holds its write-ahead log" in held["warnings"][1]["text"]
             assert "until that one ends" in held["warnings"][0]["text"]
             assert held["collected"] < 40_100
-        wait_until(lambda: endpoint.event_count(HOST_GROUP, "web") >= 40_100, timeout_s=60)
+        wait_until(lambda: endpoint.event_count(HOST_GROUP, "web") >= 40_100)
         wait_until(lambda: status(db)["warnings"] == [])
         assert agent.status()["wal_bytes"] <= LOG_BYTES
         assert agent.stop() == 0
@@ -165,14 +181,30 @@ def test_put_into_a_full_spool_without_an_agent_says_how_far_it_came(
 def test_put_beside_an_agent_keeps_to_its_limit_and_waits_for_it(
     endpoint: Endpoint, db: Path, containers: Path
 ) -> None:
-    endpoint.fail_next(slow(1.0), 4)
+    gate = Gate()
+    gate.close(lambda _: True)
+    endpoint.decide = gate.pass_through
     lines = [f"{number} {'x' * 1_000}" for number in range(15_000)]
     with Agent(db, containers, endpoint.environment(), options=SIZE) as agent:
-        wait_until(lambda: db.exists() and status(db)["max_size"])
-        put = ("put", "--db", db, "--group", "g", "--stream", "s")
-        done = spool(*put, stdin="\n".join(lines))
-        assert done.returncode == 0, done.stderr
-        assert done.stderr == "spool put: the spool is full; waiting for the agent to send\n"
+        agent.wait_started()
+        wait_until(lambda: status(db)["max_size"])
+        with subprocess.Popen(
+            [*SPOOL, "put", "--db", str(db), "--group", "g", "--stream", "s"],
+            env=clean_environment(),
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as put:
+            assert put.stdin
+            assert put.stderr
+            feeder = threading.Thread(target=put.stdin.write, args=["\n".join(lines)])
+            feeder.start()
+            told = put.stderr.readline()
+            assert told == "spool put: the spool is full; waiting for the agent to send\n"
+            gate.open()
+            feeder.join()
+            assert put.communicate() == (None, "")
+        assert put.returncode == 0
         assert size_bytes(db) < 8 * MIB + LOG_BYTES
         wait_until(lambda: agent.status()["unsent"] == 0)
         assert agent.stop() == 0

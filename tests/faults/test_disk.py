@@ -20,7 +20,8 @@ from pathlib import Path
 
 import pytest
 from agent import HOST_GROUP, Agent, LogWriter, spool, wait_until
-from cloudwatch_endpoint import Endpoint, slow
+from cloudwatch_endpoint import Endpoint
+from faults.gate import Gate
 
 LINE = "x" * 1_000
 BEGINS = "cannot be used now"
@@ -127,13 +128,16 @@ def test_what_was_in_flight_as_the_disk_filled_up_arrives_once(
     """
     place = tmp_path / "small"
     endpoint.create(HOST_GROUP, "web")
-    endpoint.fail_next(slow(2.0))
+    gate = Gate()
+    gate.close(lambda _: True)
+    endpoint.decide = gate.pass_through
     with mounted(place, *SMALL):
         host = Host(place, tmp_path, endpoint)
         host.write(900)
         with host.agent() as agent:
             wait_until(lambda: is_on_its_way(host.db), what="the batch is sent")
             fill(place)
+            gate.open()
             host.wait_arrived()
             wait_until(lambda: host.said(BEGINS), what="the trouble is told")
             assert agent.status()["unsent"] == 900

@@ -86,8 +86,8 @@ def test_what_cannot_be_taken_from_the_queue_is_not_taken_for_sent(
     with uploading(store, cloudwatch, tries) as uploader:
         with locked(db):
             assert not uploader.drain(give_up_s=0.5, stop=never)
-        assert tries.count > 0
-        assert uploader.drain(give_up_s=10, stop=never)
+            wait_until(lambda: tries.count > 0)
+        assert uploader.drain(give_up_s=60, stop=never)
     assert endpoint.messages("group", "web") == ["one"]
 
 
@@ -103,7 +103,7 @@ def test_a_batch_whose_next_attempt_cannot_be_put_on_record_is_sent_later(
         with locked(db):
             wait_until(lambda: tries.count > 1, what="it fails")
             endpoint.heal()
-        assert uploader.drain(give_up_s=10, stop=threading.Event())
+        assert uploader.drain(give_up_s=60, stop=threading.Event())
     assert endpoint.messages("group", "web") == ["one"]
 
 

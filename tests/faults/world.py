@@ -45,7 +45,8 @@ MARK = "zebra"
 """In every line, and so in no log of the agent's own."""
 
 SETTLED_S = 60.0
-EXIT_S = 12.0
+EXIT_S = 18.0
+"""One that waits for a request's 20 s is found out."""
 STORED_NOT_ANSWERED = {"cut_after", "cut_mid_answer", "hang_after"}
 
 Line = tuple[str, str]
