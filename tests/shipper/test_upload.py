@@ -139,11 +139,11 @@ def test_whatever_the_answer_a_batch_stays_unsent_until_a_whole_200(
     endpoint.fail_always(fault, operation="PutLogEvents")
     append(store, "web", "hello")
     with uploading(store, cloudwatch):
-        wait_until(lambda: endpoint.count("PutLogEvents") >= 2, timeout_s=10)
+        wait_until(lambda: endpoint.count("PutLogEvents") >= 2)
         assert sent(store) == 0
         assert store.unsent() == 1
         endpoint.heal()
-        wait_until(lambda: sent(store) == 1, timeout_s=10)
+        wait_until(lambda: sent(store) == 1)
     assert "hello" in endpoint.messages("group", "web")
 
 
@@ -158,7 +158,7 @@ def test_an_endpoint_that_refuses_connections_is_probed_by_one_request_not_one_a
         time.sleep(2)
         tries = endpoint.count("PutLogEvents")
         endpoint.heal()
-        wait_until(lambda: sent(store) == 40, timeout_s=10)
+        wait_until(lambda: sent(store) == 40)
     assert tries < 15
 
 
@@ -173,9 +173,9 @@ def test_one_bad_stream_does_not_hold_up_the_others(
     with uploading(store, cloudwatch):
         for number in range(5):
             append(store, "good", f"line {number}")
-            wait_until(lambda count=number: sent(store) == count + 1, timeout_s=10)
+            wait_until(lambda count=number: sent(store) == count + 1, timeout_s=20)
         endpoint.heal()
-        wait_until(lambda: sent(store) == 6, timeout_s=10)
+        wait_until(lambda: sent(store) == 6)
 
 
 def test_a_stream_that_the_service_always_fails_on_does_not_hold_up_the_others(
@@ -195,9 +195,9 @@ def test_a_stream_that_the_service_always_fails_on_does_not_hold_up_the_others(
     with uploading(store, cloudwatch):
         for number in range(20):
             append(store, "good", f"line {number}")
-            wait_until(lambda count=number: sent(store) == count + 1, timeout_s=5)
+            wait_until(lambda count=number: sent(store) == count + 1, timeout_s=20)
         endpoint.heal()
-        wait_until(lambda: sent(store) == 21, timeout_s=30)
+        wait_until(lambda: sent(store) == 21)
 
 
 def test_a_throttled_uploader_sends_less_and_less_and_says_so_once(
@@ -213,11 +213,12 @@ def test_a_throttled_uploader_sends_less_and_less_and_says_so_once(
         append(store, f"stream-{number}", "hello")
     endpoint.fail_always(THROTTLED)
     with uploading(store, cloudwatch):
+        wait_until(lambda: endpoint.count("PutLogEvents") > 1)
         time.sleep(3)
         tries = endpoint.count("PutLogEvents")
         endpoint.heal()
-        wait_until(lambda: sent(store) == 40, timeout_s=60)
-    assert 1 < tries < 25
+        wait_until(lambda: sent(store) == 40)
+    assert tries < 25
     warnings = [record for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == 1
     assert "wants fewer requests" in warnings[0].message
@@ -236,7 +237,7 @@ def test_after_an_outage_all_streams_are_sent_without_waiting_for_the_delay(
         for number in range(1, 20):
             append(store, f"stream-{number}", "hello")
         endpoint.heal()
-        wait_until(lambda: sent(store) == 10_019, timeout_s=10)
+        wait_until(lambda: sent(store) == 10_019)
 
 
 def test_an_event_that_cloudwatch_cannot_take_is_found_and_kept_and_its_neighbours_sent(
@@ -254,7 +255,7 @@ def test_an_event_that_cloudwatch_cannot_take_is_found_and_kept_and_its_neighbou
     endpoint.decide = refuse_poison
     append(store, "web", *("good" if number != 37 else "poison" for number in range(100)))
     with uploading(store, cloudwatch):
-        wait_until(lambda: sent(store) == 99, timeout_s=20)
+        wait_until(lambda: sent(store) == 99)
     assert rejections(store).keys() == {"poison"}
     assert endpoint.messages("group", "web") == ["good"] * 99
     with store.reading() as db:  # each half, too, was sent once
@@ -341,7 +342,7 @@ def test_a_hanging_endpoint_does_not_hold_up_the_end(
     begun_s = time.monotonic()
     with uploading(store, cloudwatch):
         wait_until(lambda: endpoint.count("PutLogEvents") or len(endpoint.calls))
-    assert time.monotonic() - begun_s < 10
+    assert time.monotonic() - begun_s < 18, "a request is given 20 s"
     assert store.unsent() == 1
 
 
@@ -390,7 +391,7 @@ def test_one_deep_stream_is_sent_by_several_requests_at_a_time(
     store: Store, cloudwatch: CloudWatch, endpoint: Endpoint
 ) -> None:
     endpoint.create("group", "web")
-    together = threading.Barrier(3, timeout=10)
+    together = threading.Barrier(3, timeout=30)
 
     def meet(_: Request) -> None:
         together.wait()  # three requests must be here at once, or this breaks
@@ -459,7 +460,7 @@ def test_progress_is_told_while_draining(
     remember: Callable[[], None] = lambda: told.append(store.unsent())  # noqa: E731
     uploader = Uploader(store, cloudwatch, concurrency=1)
     uploader.start()
-    assert uploader.drain(give_up_s=5, stop=threading.Event(), on_progress=remember)
+    assert uploader.drain(give_up_s=30, stop=threading.Event(), on_progress=remember)
     uploader.finish(0)
     assert told[-1] == 0
 
@@ -485,9 +486,9 @@ def test_draining_does_not_give_up_while_it_waits_for_its_own_rate(
         append(store, f"stream-{number}", "x" * 1_000)
     if fault:
         endpoint.fail_next(fault)
-    uploader = Uploader(store, cloudwatch, concurrency=4, pace=Pace(bytes_per_s=500))
+    uploader = Uploader(store, cloudwatch, concurrency=4, pace=Pace(bytes_per_s=150))
     uploader.start()
-    assert uploader.drain(give_up_s=1.5, stop=threading.Event())
+    assert uploader.drain(give_up_s=5, stop=threading.Event())
     uploader.finish(0)
     assert sent(store) == 2
 
