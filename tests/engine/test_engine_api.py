@@ -282,7 +282,7 @@ class OwnEngine:
                 stdout=log,
                 stderr=log,
             )
-        deadline_s = time.monotonic() + 30
+        deadline_s = time.monotonic() + 60
         while time.monotonic() < deadline_s and self.process.poll() is None:
             if subprocess.run(["docker", "version"], capture_output=True, check=False).returncode:
                 time.sleep(0.1)
@@ -296,7 +296,7 @@ class OwnEngine:
         """
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
-            self.process.wait(30)
+            self.process.wait(60)
 
 
 @pytest.mark.parametrize("name", DRIVERS)

@@ -114,10 +114,15 @@ def test_killed_and_replaced_with_its_volume_it_has_lost_nothing(
     """
     What was under way when it was killed may arrive twice: its batch has two attempts on record.
     """
-    container = host.run("counts", count(1, 4_000, then="usleep 1000"))
+    script = (
+        f"{count(1, 1_000, then='usleep 1000')} until [ -e /go ]; do usleep 20000; done;"
+        f" {count(1_001, 4_000, then='usleep 1000')}"
+    )
+    container = host.run("counts", script)
     killed = host.spool(*HARDENED, *host.files)
     delivered.wait_for(container.name, 300)
     killed.kill()
+    container.touch("/go")
     absent = len(container.logged())
     wait_until(lambda: len(container.logged()) > absent + 300, what="lines nobody collects")
     again = host.spool(*HARDENED, *host.files)
