@@ -147,12 +147,18 @@ def test_a_filter_of_the_route_chooses_stderr_alone(
     assert endpoint.messages(HOST_GROUP, "web") == ["oops"]
 
 
+def is_backlog_skipped(db: Path) -> bool:
+    sql = "SELECT count(*) FROM checkpoint WHERE source = 'json-file:begun'"
+    return spool("query", "--db", db, sql).stdout.strip() == "1"
+
+
 def test_without_backlog_only_what_is_written_from_now_on_is_sent(
     endpoint: Endpoint, db: Path, containers: Path, web: LogWriter
 ) -> None:
     environment = {**endpoint.environment(), "BACKLOG": "false"}
     with Agent(db, containers, environment) as agent:
-        wait_until(lambda: "collecting web" in agent.log.read_text())
+        agent.wait_started()
+        wait_until(lambda: is_backlog_skipped(db))
         web.write("four")
         LogWriter(containers, "b" * 64, "later").write("all of it")
         wait_until(lambda: len(endpoint.streams()) == 2)
