@@ -22,6 +22,8 @@ from cloudwatch_endpoint import ACCESS_KEY, HANG, SECRET_KEY, Endpoint, Fault, R
 from docker_engine import FakeEngine
 
 WEB, CRON = "a" * 64, "b" * 64
+PATIENCE = Path(__file__).parent.parent / "faults" / "patience"
+ROOT = Path(__file__).parent.parent.parent
 ROUTE = "cloudwatch://us-east-1?NOEC2"
 PASSWORD = "zq-password"
 KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -101,10 +103,13 @@ def doctor(
     db: Path,
     route: str = ROUTE,
     code: int | None = None,
+    is_patient: bool = True,
 ) -> dict[str, list[dict[str, Any]]]:
     """
-    The findings of `spool doctor --json`, by check.
+    The findings of `spool doctor --json`, by check; `is_patient` waits longer for each.
     """
+    patience = {"PYTHONPATH": f"{PATIENCE}:{ROOT}"} if is_patient else {}
+    environment = {**patience, **(environment or {})}
     done = spool("doctor", route, "--db", db, "--json", *options, environment=environment)
     assert "Traceback" not in done.stderr
     assert done.stderr == ""
@@ -576,6 +581,7 @@ def test_whatever_hangs_it_ends_within_half_a_minute_and_tells_the_rest(
             db=db,
             route="cloudwatch://us-east-1",
             code=1,
+            is_patient=False,
         )
         assert time.monotonic() - begun_s < 45, "one that hangs does so for 60 s or more"
     assert "does not answer" in one(found, "docker")[1]
