@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 from cloudwatch_endpoint import Endpoint
+from hypothesis import HealthCheck, settings
+
+# a machine that others load is no failure, nor is a fixture that all examples of a test share
+settings.register_profile("spool", deadline=None, suppress_health_check=list(HealthCheck))
+settings.load_profile("spool")
 
 
 @pytest.fixture

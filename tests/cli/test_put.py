@@ -98,7 +98,7 @@ EVENTS = st.tuples(
 )
 
 
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 @given(st.lists(EVENTS, min_size=20, max_size=50))
 @example([(at_ms, "x") for at_ms in (0, 1, 99_999_999, 10**11 - 1, 10**14, LAST_MS)])
 def test_any_event_that_events_writes_is_put_as_it_was(events: list[tuple[int, str]]) -> None:

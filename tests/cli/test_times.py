@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from freezegun import freeze_time
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cli.parameters import Moment
@@ -139,7 +139,6 @@ MOMENTS = st.datetimes(
 ).map(datetime.isoformat)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=40) | st.lists(PIECES, max_size=12).map("".join) | MOMENTS)
 @example("0001-01-01T00:00+14:00")
 @example("today 00:00+23:59")
@@ -151,7 +150,6 @@ def test_any_text_is_a_number_of_ms_or_refused(text: str) -> None:
             assert isinstance(parse(text), int)
 
 
-@settings(deadline=None)
 @given(st.datetimes(datetime(1970, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC)))  # noqa: DTZ001
 def test_iso_8601_is_read_to_the_ms(moment: datetime) -> None:
     milliseconds = parse_time(moment.isoformat(), now=NOW)

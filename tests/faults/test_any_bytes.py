@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shipper.sources.docker_logs import DockerLog
@@ -23,10 +23,6 @@ ARCHIVE = Path(__file__).parents[1] / "data" / "docker.tar.gz"
 ID = "75a84a0d3b71"
 MOST_LOGS = 200_000
 """Bytes of a log of the corpus; the longer ones are more of the same."""
-
-ANY_EXAMPLE = settings(
-    deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
 
 
 @cache
@@ -117,7 +113,7 @@ def read_in(folder: Path, pieces: list[bytes]) -> tuple[list[tuple], Joiner]:
     return events, reader
 
 
-@settings(ANY_EXAMPLE, max_examples=150)
+@settings(max_examples=150)
 @given(lines=LINES, data=st.data())
 @example(lines=[], data=None)
 def test_any_bytes_are_read_to_the_same_end_however_they_came(
@@ -141,7 +137,7 @@ def test_any_bytes_are_read_to_the_same_end_however_they_came(
     assert second.position() == first.position()
 
 
-@settings(ANY_EXAMPLE, max_examples=300)
+@settings(max_examples=300)
 @given(lines=LINES)
 def test_what_the_engine_wrote_whole_is_there_whatever_stands_around_it(lines: list[bytes]) -> None:
     text = b"".join(lines) + b"\n"
@@ -157,7 +153,7 @@ def test_what_the_engine_wrote_whole_is_there_whatever_stands_around_it(lines: l
         position += 1
 
 
-@settings(ANY_EXAMPLE, max_examples=300)
+@settings(max_examples=300)
 @given(lines=LINES)
 def test_a_line_is_an_event_or_part_of_one_or_is_counted(lines: list[bytes]) -> None:
     """

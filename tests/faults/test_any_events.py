@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import pytest
 from cloudwatch_endpoint import read_batch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipper.batch import LIMITS, acceptable_ms
@@ -93,11 +93,7 @@ def rejected(store: Store) -> dict[int, Counter[tuple[int, str, str]]]:
     return found
 
 
-@settings(
-    max_examples=30,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+@settings(max_examples=30)
 @given(appends=APPENDS, data=st.data())
 def test_any_events_leave_in_one_legal_request_each_or_are_rejected_for_their_age(
     tmp_path_factory: pytest.TempPathFactory, appends: list, data: st.DataObject

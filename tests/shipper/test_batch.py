@@ -5,7 +5,7 @@ The limits of PutLogEvents, at their edges and in whatever order events come.
 import json
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipper.batch import (
@@ -74,7 +74,7 @@ def test_as_many_events_fit_as_the_service_takes(timestamps, sizes, count):
     assert fit(timestamps, sizes) == count
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(
         st.tuples(
@@ -162,11 +162,7 @@ def events_of(chunk, number):
     return events
 
 
-@settings(
-    max_examples=25,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=25)
 @given(
     appends=st.lists(st.lists(CHUNKS, min_size=1, max_size=3), min_size=1, max_size=5),
     taken_between=st.integers(0, 2),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shipper.containers import CONTAINER_ID, MAX_CONFIG_BYTES, Container, read_container
@@ -115,7 +115,6 @@ CONFIGS = JSON | st.dictionaries(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(CONFIGS, CONFIGS)
 def test_whatever_json_stands_there_it_is_a_container(
     folder: Path, config: Any, host_config: Any
@@ -131,7 +130,6 @@ def test_whatever_json_stands_there_it_is_a_container(
     assert isinstance(container.tty, bool)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200))
 def test_whatever_bytes_stand_there_it_is_a_container(folder: Path, content: bytes) -> None:
     for name in ("config.v2.json", "hostconfig.json"):

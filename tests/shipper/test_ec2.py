@@ -9,7 +9,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shipper.ec2 import FAILURE_KEPT_S, REPLY_LIMIT_BYTES, TOTAL_TIMEOUT_S, Metadata, find_region
@@ -357,7 +357,7 @@ def test_headers_without_end_are_cut_off():
 def test_garbage_of_any_kind_is_no_metadata():
     reply = [b""]
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60)
     @given(
         st.one_of(
             st.binary(max_size=200),

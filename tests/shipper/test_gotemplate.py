@@ -343,25 +343,23 @@ MIXTURE = PIECES.map(" ".join) | PIECES.map("".join)
 
 
 @given(ANY_TEXT | MIXTURE)
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_any_text_renders_or_is_a_template_error(text: str) -> None:
     assert isinstance(outcome(text, WEB), str)
 
 
 @given(MIXTURE)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_any_text_costs_little(text: str) -> None:
     assert count_calls(lambda: outcome(text, WEB)) < CALLS_MAX
 
 
 @given(st.text(max_size=500).filter(lambda text: "{{" not in text))
-@settings(deadline=None)
 def test_a_text_without_actions_renders_as_itself(text: str) -> None:
     assert render(text, WEB) == text
 
 
 @given(st.text(max_size=50), st.text(max_size=50))
-@settings(deadline=None)
 def test_a_value_comes_out_as_it_went_in(key: str, value: str) -> None:
     context = Context(name=key, labels={key: value})
     assert render("{{.Lbl .Name}}", context) == value
@@ -370,7 +368,6 @@ def test_a_value_comes_out_as_it_went_in(key: str, value: str) -> None:
 
 
 @given(st.text(max_size=50))
-@settings(deadline=None)
 def test_lengths_and_places_are_bytes(value: str) -> None:
     size = len(value.encode())
     assert render("{{len .Name}}", Context(name=value)) == str(size)

@@ -5,14 +5,12 @@ The queue: whole runs where that is right, single events where runs overlap.
 from itertools import pairwise
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spool.queue import LOOK_EVENTS, Limits, consecutive
 from spool.run import RUN_BYTES
 from spool.schema import RUN_BLOCK
-
-NO_FIXTURE_RESET = [HealthCheck.function_scoped_fixture]
 
 
 def at_most(events):
@@ -171,7 +169,7 @@ TIMES = st.integers(0, 5) | st.integers(0, 40)  # equal ones are where it is har
 EVENTS = st.lists(st.tuples(TIMES, st.integers(1, 9)), min_size=1, max_size=25)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=NO_FIXTURE_RESET)
+@settings(max_examples=120)
 @given(
     appends=st.lists(st.tuples(st.sampled_from("ab"), EVENTS), min_size=1, max_size=8),
     run_block=st.sampled_from([1, 2, 4]),

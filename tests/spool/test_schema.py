@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 import apsw
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spool.audit import audit
@@ -96,9 +96,7 @@ def test_the_shell_reads_what_was_stored_a_moment_ago(desk):
         assert shell(desk.path, "SELECT count(*) FROM events") == [f"{n + 1}"]
 
 
-@settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=150)
 @given(st.integers(0, 253_402_300_799_999))
 def test_the_time_shown_is_the_timestamp_to_the_millisecond(desk, timestamp):
     with desk.store.reading() as db:

@@ -5,7 +5,7 @@ Which events a selection names.
 import re
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spool.selection import STATES, Selection
@@ -66,7 +66,7 @@ def matches(selection, event):
     return all(value is None or test(value) for value, test in wanted)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200)
 @given(selection=SELECTIONS)
 def test_it_names_the_events_that_match_every_field_given(shown, selection):
     events = shown.rows(

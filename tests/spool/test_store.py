@@ -13,7 +13,7 @@ from pathlib import Path
 import apsw
 import pytest
 from freezegun import freeze_time
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -898,8 +898,6 @@ def test_whatever_happens_in_whatever_order_every_event_is_where_it_should_be(mo
         settings=settings(
             max_examples=60,
             stateful_step_count=40,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
         ),
     )
 

@@ -13,7 +13,7 @@ import pytest
 from agent import LogWriter
 from engine_records import Log
 from following import follow, make_intake, skipped, stored
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shipper.containers import Container, read_container
@@ -95,7 +95,6 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_each_message_is_stored_once_whichever_source_reads(
     store: Store, tmp_path: Path, steps: list[tuple[object, ...]]

@@ -10,7 +10,7 @@ from itertools import accumulate
 
 import pytest
 from freezegun import freeze_time
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from shipper.batch import MAX_MESSAGE_BYTES
@@ -163,7 +163,7 @@ def test_a_time_is_read_to_the_millisecond(text, ms):
     assert joiner().read(record("a\n", time=text)) == [(STREAM, ms, STDOUT, "a")]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.integers(0, 253_402_300_799_999_999_999)
     | st.integers(0, 253_402_300_799).map(lambda seconds: seconds * 10**9)
@@ -259,7 +259,7 @@ def test_what_is_longer_than_an_event_may_be_comes_as_several_of_the_same_time(c
     assert {event[:3] for event in events} == {(STREAM, TIME_MS, STDOUT)}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(st.sampled_from(["x", "\u00e9", "\u20ac", "\U0001f680"]), min_size=1, max_size=7),
     st.integers(0, 9),
@@ -353,7 +353,7 @@ def written(messages):
     return records, expected
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200)
 @given(messages=MESSAGES, data=st.data())
 def test_every_message_comes_back_exact_however_it_was_cut_mixed_and_read(messages, data):
     """
@@ -523,7 +523,7 @@ FRAGMENTS = st.one_of(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @example(pieces=[b'{"log":"', b'{"log":"'], end=True)
 @given(pieces=st.lists(FRAGMENTS, max_size=8), end=st.booleans())
 def test_no_bytes_at_all_can_stop_the_reading(pieces, end):

@@ -16,7 +16,7 @@ import pytest
 from agent import wait_until
 from following import descriptors_below, follow, following, make_intake, skipped
 from following import stored as messages
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -412,8 +412,6 @@ def test_every_line_is_read_once_and_in_order_whatever_happens_to_the_files(
         settings=settings(
             max_examples=120,
             stateful_step_count=40,
-            deadline=None,
-            suppress_health_check=list(HealthCheck),
         ),
     )
 

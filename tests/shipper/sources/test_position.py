@@ -14,7 +14,7 @@ from itertools import count
 import pytest
 from collector import joiner_for
 from engine_records import PART, Log
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shipper.containers import Container
@@ -92,7 +92,6 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(steps=STEPS)
 def test_each_message_is_read_once_whatever_happens_between(
     store: Store, steps: list[tuple[object, ...]]
@@ -134,7 +133,6 @@ def test_each_message_is_read_once_whatever_happens_between(
     assert not reader.skipped[RECORDS_LOST]
 
 
-@settings(deadline=None)
 @given(counts=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 400)), max_size=12))
 def test_what_was_dropped_unread_is_counted_and_nothing_is_read_twice(
     store: Store, counts: list[tuple[int, int]]

@@ -8,7 +8,7 @@ import io
 import json
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shipper.batch import MAX_MESSAGE_BYTES
@@ -65,7 +65,6 @@ def test_where_events_belong_is_not_asked_before_there_is_one() -> None:
     assert asked
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(1, 7))
 def test_however_a_pipe_cuts_it_the_lines_are_the_same(data: bytes, size: int) -> None:
     class Pipe(io.BytesIO):
