@@ -4,13 +4,13 @@ spool prune: delete old sent events.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import click
 
 from cli.options import db_option
 from cli.parameters import Duration
+from spool.clock import now_ms
 from spool.retention import prune, shrink
 from spool.store import Store
 from spool.wording import counted
@@ -38,6 +38,6 @@ def command(*, db: Path, keep_ms: int) -> None:
       spool prune --keep 2h
     """
     with Store(db, create=False) as store:
-        count = prune(store, sent_before_ms=time.time_ns() // 1_000_000 - keep_ms)
+        count = prune(store, sent_before_ms=now_ms() - keep_ms)
         shrink(store)
     click.echo(f"pruned {counted(count, 'event')}")

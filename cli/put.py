@@ -22,6 +22,7 @@ from shipper.naming import legal_group, legal_stream
 from shipper.sources.reading import Reading
 from shipper.sources.text import TextSource
 from spool.budget import Budget, known_limit_bytes
+from spool.clock import now_ms
 from spool.lock import holder
 from spool.store import Store
 from spool.wording import counted, human_bytes
@@ -82,7 +83,7 @@ def command(
         room = _Room(db, Budget(store, max_size_bytes or known_limit_bytes(store)))
         source = TextSource(
             place=lambda: (store.stream_id(group, stream), store.source_id("put")),
-            now_ms=lambda: time.time_ns() // 1_000_000,
+            now_ms=now_ms,
             parse_time=parse_stamp if timestamp_field else parse_own_stamp,
             timestamp_field=timestamp_field or ("timestamp" if as_json else None),
             message_field="message" if as_json else None,

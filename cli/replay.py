@@ -28,15 +28,15 @@ from shipper.batch import (
     acceptable_ms,
     requests_for,
 )
-from shipper.clock import now_ms
 from shipper.cloudwatch import CloudWatch
 from shipper.ec2 import Metadata, find_region
 from shipper.naming import legal_group, legal_stream
 from shipper.route import Route, parse_route
 from shipper.service import configured_region
 from shipper.stopping import Stop, stopping_on_signals
-from shipper.upload import Uploader
+from shipper.upload import GIVE_UP_S, Uploader
 from spool import replay
+from spool.clock import now_ms
 from spool.errors import SpoolDamaged, SpoolHeld
 from spool.lock import ShipperLock
 from spool.opening import unfinished_rescues
@@ -49,8 +49,6 @@ from spool.wording import counted, human_bytes, human_duration
 __all__ = ["command"]
 
 CONCURRENCY = 4
-GIVE_UP_S = 20.0
-"""After so long without a success what is left stays for the next replay, or for the agent."""
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS

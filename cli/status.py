@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -19,6 +18,7 @@ from cli.panel import Figure, agent_fact, cropped, fact, file_fact, rest, table,
 from cli.parameters import Duration
 from cli.screen import Line, write_lines
 from cli.standing import Standing, lag_s, read_standing, since_s, waiting, worst_first
+from spool.clock import now_ms
 from spool.skipped import listed
 from spool.window import Row
 from spool.wording import counted, human_duration
@@ -76,9 +76,9 @@ def command(
       spool status --max-lag 15m
     """
     standing = read_standing(db)
-    now_ms = time.time_ns() // 1_000_000
-    _write(db, standing, "json" if as_json else output_format, now_ms, show_all=show_all)
-    old_s = lag_s(standing, now_ms)
+    at_ms = now_ms()
+    _write(db, standing, "json" if as_json else output_format, at_ms, show_all=show_all)
+    old_s = lag_s(standing, at_ms)
     if max_lag_ms is not None and old_s * 1000 > max_lag_ms:
         click.echo(f"spool status: the oldest unsent event is {old_s:.0f} s old", err=True)
         return FAILED

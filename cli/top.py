@@ -22,6 +22,7 @@ from cli.output import write_rows
 from cli.parameters import Duration, Name
 from cli.printable import tell
 from cli.screen import Line, can_draw, drawing, write_lines
+from spool.clock import now_ms
 
 __all__ = ["command"]
 
@@ -142,7 +143,7 @@ def _rows(watch: Watch, count: int | None) -> Iterator[dict[str, Any]]:
 
 
 def _look(watch: Watch) -> Moment:
-    return watch.look(at_s=time.monotonic(), now_ms=time.time_ns() // 1_000_000)
+    return watch.look(at_s=time.monotonic(), now_ms=now_ms())
 
 
 def _lines(watch: Watch, moment: Moment) -> list[Line]:

@@ -32,7 +32,7 @@ from shipper.stopping import Stop
 from shipper.supervisor import Supervisor
 from shipper.trouble import Trouble
 from shipper.upkeep import Notes, keep_up
-from shipper.upload import Uploader
+from shipper.upload import GIVE_UP_S, Uploader
 from spool.budget import Budget, WhenFull
 from spool.store import Store
 from spool.vitals import Vitals
@@ -46,9 +46,6 @@ log = logging.getLogger(__name__)
 
 STOP_BUDGET_S = 8.0
 """For storing what was read and one last flush; Docker kills after 10."""
-
-GIVE_UP_S = 20.0
-"""With `--once`, after so long without a success what is left stays for the next run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ from botocore import exceptions as botocore_errors
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.parsers import ResponseParserError
 
-from shipper.clock import now_ms
 from shipper.errors import Action, DeliveryError
 from shipper.redaction import redacted, without_secrets
+from spool.clock import now_ms
 
 __all__ = [
     "ACTIONS",

@@ -13,10 +13,10 @@ from typing import Protocol
 
 import apsw
 
-from shipper.clock import now_ms
 from shipper.cloudwatch import Receipt
 from shipper.errors import Action, DeliveryError
 from shipper.trouble import Trouble
+from spool.clock import now_ms
 from spool.store import Batch, Store
 
 __all__ = ["STORE_RETRY_S", "Delivery", "Endpoint"]

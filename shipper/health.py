@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from shipper.clock import now_ms
 from shipper.pulse import Pulse
+from spool.clock import now_ms
 from spool.errors import SpoolUnusable
 from spool.vitals import Vitals
 from spool.wording import counted, human_duration

@@ -23,9 +23,9 @@ import apsw
 from shipper.backoff import Every, Pace
 from shipper.batch import LIMITS, acceptable_ms, is_full, requests_for
 from shipper.brake import Brake
-from shipper.clock import now_ms
 from shipper.retries import AT_ONCE, Retries
 from shipper.way import Way
+from spool.clock import now_ms
 from spool.store import Batch, Store, Waiting
 from spool.wording import counted
 

@@ -29,11 +29,11 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from shipper.clock import now_ms
 from shipper.cloudwatch import Receipt
 from shipper.delivery import Endpoint
 from shipper.errors import DeliveryError
 from spool import __version__
+from spool.clock import now_ms
 from spool.errors import SpoolUnusable
 from spool.vitals import Totals, Vitals
 

@@ -35,10 +35,10 @@ from botocore.parsers import ResponseParserError
 from msgspec import DecodeError, json
 
 from shipper.answers import Translated, clock_offset_ms
-from shipper.clock import now_ms
 from shipper.errors import Action, DeliveryError
 from shipper.signature import authorization
 from spool import __version__
+from spool.clock import now_ms
 
 __all__ = ["Answer", "Service", "configured_region"]
 

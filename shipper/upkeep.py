@@ -14,9 +14,9 @@ from collections.abc import Callable
 import apsw
 
 from shipper.backoff import Every
-from shipper.clock import now_ms
 from shipper.trouble import Trouble
 from spool.budget import Budget
+from spool.clock import now_ms
 from spool.retention import prune, shrink
 from spool.store import Store
 

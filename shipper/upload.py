@@ -24,21 +24,24 @@ import apsw
 
 from shipper.backoff import Pace
 from shipper.brake import Brake
-from shipper.clock import now_ms
 from shipper.cloudwatch import Receipt
 from shipper.delivery import STORE_RETRY_S, Delivery, Endpoint
 from shipper.errors import Action, DeliveryError
 from shipper.lineup import Lineup
 from shipper.trouble import Trouble
 from shipper.way import Way
+from spool.clock import now_ms
 from spool.store import Batch, Store
 from spool.wording import counted
 
-__all__ = ["Uploader"]
+__all__ = ["GIVE_UP_S", "Uploader"]
 
 log = logging.getLogger(__name__)
 
 BUG_RETRY_S = 60.0  # for what nobody has thought of
+
+GIVE_UP_S = 20.0
+"""To drain for so long without a success is enough; what is left stays for the next run."""
 
 LOOK_S = 0.05
 """How often a drain looks for what was stored meanwhile."""

@@ -21,6 +21,7 @@ from cli.demo_parts.processes import Spool
 from cli.demo_parts.relay import Relay
 from cli.errors import Failure
 from cli.screen import Screen, Styled
+from spool.clock import now_ms
 
 __all__ = ["Story"]
 
@@ -99,7 +100,7 @@ class Story:
 
     def _cut_and_kill(self) -> None:
         self.relay.cut()
-        self._outage_ms = (_now_ms(), 0)
+        self._outage_ms = (now_ms(), 0)
         self._say(("The network is cut.", "bold red"), " What cannot be sent waits in spool.db.")
         self._until(lambda now: now.written >= CUT_UNTIL)
         self.spool.kill_agent()
@@ -113,7 +114,7 @@ class Story:
             lambda now: now.agent == pid and min(now.written, now.stored) >= RESTARTED_UNTIL
         )
         self.relay.restore()
-        self._outage_ms = (self._outage_ms[0], _now_ms())
+        self._outage_ms = (self._outage_ms[0], now_ms())
         self._say(("The network is back.", "bold green"), " The backlog drains.")
         drained_s = _Quiet()
         self._until(lambda now: now.written >= TOTAL and drained_s.is_over(now))
@@ -220,10 +221,6 @@ class _Quiet:
         if now.stored != self._stored:
             self._stored, self._since_s = now.stored, time.monotonic()
         return now.stored >= TOTAL or time.monotonic() - self._since_s > QUIET_S
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _utc(moment_s: int) -> str:

@@ -9,7 +9,6 @@ short queries.
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from cli.web_parts import mishaps, words
 from cli.web_parts.finding import find
 from cli.web_parts.overview import WINDOWS, look
 from cli.web_parts.queries import QUERIES
+from spool.clock import now_ms
 from spool.wording import human_duration
 
 __all__ = ["Pages"]
@@ -76,14 +76,14 @@ class Pages:
         """
         The start page.
         """
-        now_ms = time.time_ns() // 1_000_000
+        at_ms = now_ms()
         window = request.args.get("window")
-        seen = await asyncio.to_thread(look, self._db, window=window, now_ms=now_ms)
+        seen = await asyncio.to_thread(look, self._db, window=window, now_ms=at_ms)
         context = {
             "seen": seen,
             "windows": list(WINDOWS),
             "queries": QUERIES,
-            "age": _age(seen.oldest_unsent, now_ms),
+            "age": _age(seen.oldest_unsent, at_ms),
             "fields": {},
         }
         return Response.html(await datasette.render_template("start.html", context, request))

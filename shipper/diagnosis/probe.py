@@ -22,8 +22,8 @@ from botocore.session import get_session
 from botocore.utils import get_environ_proxies
 
 from shipper.answers import Translated, clock_offset_ms
-from shipper.clock import now_ms
 from shipper.redaction import redacted
+from spool.clock import now_ms
 
 __all__ = ["Answer", "Keys", "NoAnswer", "Probe"]
 

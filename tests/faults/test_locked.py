@@ -15,11 +15,11 @@ import pytest
 from agent import wait_until
 from cloudwatch_endpoint import Endpoint, status
 
-from shipper.clock import now_ms
 from shipper.cloudwatch import CloudWatch
 from shipper.trouble import Trouble
 from shipper.upload import Uploader
 from spool import patience
+from spool.clock import now_ms
 from spool.store import Chunk, Store
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from shipper.backoff import Backoff, Every, Pace
 from shipper.batch import MAX_AGE_MS, MAX_AHEAD_MS, acceptable_ms
-from shipper.clock import now_ms
+from spool.clock import now_ms
 
 
 @given(

@@ -26,10 +26,10 @@ from cloudwatch_endpoint import (
 )
 
 from shipper.backoff import Pace
-from shipper.clock import now_ms
 from shipper.cloudwatch import CloudWatch
 from shipper.upload import Uploader
 from spool.audit import audit
+from spool.clock import now_ms
 from spool.store import Chunk, Store
 
 DAY_MS = 24 * 3600 * 1000
