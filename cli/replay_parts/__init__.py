@@ -1,0 +1,3 @@
+"""
+The parts of `spool replay`: what was chosen, and the sending of it.
+"""
