@@ -25,6 +25,7 @@ __all__ = ["FIELDS", "Answer", "find"]
 FIELDS = ("group", "stream", "since", "until", "text", "state", "batch", "before")
 
 MAX_TEXT = 1_000
+MAX_DIGITS = len(str(MAX_ROWS))
 NEWEST = 200
 SEARCH_S = 1.5
 MAX_COMMANDS = 5
@@ -84,7 +85,8 @@ def _selection(fields: Mapping[str, str]) -> Selection:
 def _number(name: str, text: str) -> int | None:
     if not text:
         return None
-    if not (text.isascii() and text.isdigit() and int(text) <= MAX_ROWS):
+    is_short = len(text) <= MAX_DIGITS  # Python reads no number of thousands of digits
+    if not (is_short and text.isascii() and text.isdigit() and int(text) <= MAX_ROWS):
         raise ValueError(f"{name}: {text!r} is no number")
     return int(text)
 

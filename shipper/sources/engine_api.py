@@ -301,7 +301,7 @@ def _translated() -> Iterator[None]:
         raise error_of(error.status_code or 0, str(error.explanation).encode()) from error
     except (DockerException, requests.RequestException, OSError, HTTPException) as error:
         raise EngineUnavailable(str(error) or type(error).__name__) from error
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise EngineUnavailable(f"an answer that is not the Engine API's: {error!r}") from error
 
 

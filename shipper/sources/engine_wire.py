@@ -139,7 +139,7 @@ def error_of(status: int, body: bytes) -> EngineError:
     """
     try:
         said = str(json.loads(body)["message"])
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         said = body[:200].decode(errors="replace")
     is_removed = NO_SUCH_CONTAINER in said.lower()
     kinds: dict[int, type[EngineError]] = {

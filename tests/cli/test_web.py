@@ -306,6 +306,7 @@ def test_where_nothing_was_chosen_each_stream_has_its_command(web: Web, history:
         {"state": "lost"},
         {"batch": "-1"},
         {"batch": "9" * 30},
+        {"batch": "9" * 5_000},
         {"before": "x"},
     ],
 )

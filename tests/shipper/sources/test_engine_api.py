@@ -5,6 +5,7 @@ streams and its connections do.
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -19,10 +20,15 @@ from docker_engine import FakeEngine
 
 from shipper.containers import Container, container_from_inspect
 from shipper.naming import Target
-from shipper.sources import engine_container, engine_watch
+from shipper.sources import engine_api, engine_container, engine_watch
 from shipper.sources.engine_api import Engine, default_base_url
 from shipper.sources.engine_source import EngineSource
-from shipper.sources.engine_wire import ContainerGone, EngineUnavailable, LogsUnreadable
+from shipper.sources.engine_wire import (
+    ContainerGone,
+    EngineUnavailable,
+    LogsUnreadable,
+    error_of,
+)
 from spool.skipped import CONTAINERS_LOST
 from spool.store import Store
 
@@ -449,6 +455,13 @@ def test_errors_are_sorted_by_what_to_do_next(
     monkeypatch.setenv("DOCKER_HOST", "ssh://nowhere")
     with pytest.raises(EngineUnavailable):
         Engine().connect()
+
+
+def test_an_answer_that_is_nested_without_end_is_an_engine_that_is_away() -> None:
+    deep = b"[" * 100_000
+    assert isinstance(error_of(500, deep), EngineUnavailable)
+    with pytest.raises(EngineUnavailable, match="not the Engine API's"), engine_api._translated():
+        json.loads(deep)
 
 
 def test_who_a_container_is_is_in_its_inspection(engine: FakeEngine) -> None:
