@@ -38,7 +38,7 @@ def shown(open_desk, tmp_path_factory):
                 desk.settle(desk.take(stream), (0, 1, "too old"))
     desk.take("b")
     desk.store._reader.create_scalar_function(
-        "regexp", lambda pattern, text: bool(re.search(pattern, text))
+        "regexp", lambda pattern, message: bool(re.search(pattern, message.decode()))
     )
     yield desk
     desk.store.close()
