@@ -115,7 +115,7 @@ def test_killed_and_replaced_with_its_volume_it_has_lost_nothing(
     What was under way when it was killed may arrive twice: its batch has two attempts on record.
     """
     script = (
-        f"{count(1, 1_000, then='usleep 1000')} until [ -e /go ]; do usleep 20000; done;"
+        f"{count(1, 1_000, then='usleep 1000')}; until [ -e /go ]; do usleep 20000; done;"
         f" {count(1_001, 4_000, then='usleep 1000')}"
     )
     container = host.run("counts", script)
